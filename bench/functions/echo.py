@@ -1,0 +1,5 @@
+"""Gives back its event."""
+
+
+def handler(event, context):
+    return event

@@ -1,0 +1,23 @@
+"""Time as an argument."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+
+class Now(NamedTuple):
+    """The present: `monotonic` seconds for durations and deadlines, `wall` seconds since the epoch for what people and runtimes read."""
+
+    monotonic: float
+    wall: float
+
+
+def iso(wall: float) -> str:
+    """A telemetry time stamp: UTC, milliseconds, `Z` (contract 3.2)."""
+    return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(wall * 1000) % 1000:03d}Z"
+
+
+def milliseconds(seconds: float) -> float:
+    """A duration in milliseconds with microsecond precision, as telemetry prints it (contract 3.3)."""
+    return round(seconds * 1000, 3)

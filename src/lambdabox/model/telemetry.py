@@ -1,0 +1,221 @@
+"""Telemetry records: what the platform says about an environment and its invocations (contract 3.3).
+
+Each class is one record type; `record()` is its JSON object. Durations are milliseconds. Text log lines are another
+rendering of the same records (`protocol.log_lines`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from lambdabox.model.moment import iso
+
+TRACE_TYPE = "X-Amzn-Trace-Id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelemetryEvent:
+    """One telemetry event as a subscriber gets it: `time` (UTC, milliseconds), `type`, and `record`, a dict or a log line."""
+
+    time: str
+    type: str
+    record: Any
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON object of the event."""
+        return {"time": self.time, "type": self.type, "record": self.record}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A part of an invocation's time."""
+
+    name: str
+    start: float  # wall seconds
+    duration_ms: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "start": iso(self.start), "durationMs": self.duration_ms}
+
+
+def _tracing(out: dict[str, Any], trace_id: str | None) -> None:
+    if trace_id is not None:
+        out["tracing"] = {"type": TRACE_TYPE, "value": trace_id}
+
+
+def _spans(out: dict[str, Any], spans: tuple[Span, ...]) -> None:
+    if spans:
+        out["spans"] = [span.as_dict() for span in spans]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitStart:
+    """Init begins."""
+
+    type: ClassVar[str] = "platform.initStart"
+    initialization_type: str
+    phase: str
+    function_name: str
+    function_version: str
+    instance_id: str
+    instance_max_memory: int
+    runtime_version: str | None = None
+    runtime_version_arn: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        out: dict[str, Any] = {
+            "initializationType": self.initialization_type,
+            "phase": self.phase,
+            "functionName": self.function_name,
+            "functionVersion": self.function_version,
+        }
+        if self.runtime_version is not None:
+            out["runtimeVersion"] = self.runtime_version
+        if self.runtime_version_arn is not None:
+            out["runtimeVersionArn"] = self.runtime_version_arn
+        out["instanceId"] = self.instance_id
+        out["instanceMaxMemory"] = self.instance_max_memory
+        return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitRuntimeDone:
+    """The runtime is through with Init, or failed in it."""
+
+    type: ClassVar[str] = "platform.initRuntimeDone"
+    initialization_type: str
+    phase: str
+    status: str
+    error_type: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        out: dict[str, Any] = {"initializationType": self.initialization_type, "phase": self.phase, "status": self.status}
+        if self.error_type is not None:
+            out["errorType"] = self.error_type
+        return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitReport:
+    """Init is over, extensions included."""
+
+    type: ClassVar[str] = "platform.initReport"
+    initialization_type: str
+    phase: str
+    status: str
+    duration_ms: float
+    error_type: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        out: dict[str, Any] = {"initializationType": self.initialization_type, "phase": self.phase, "status": self.status}
+        if self.error_type is not None:
+            out["errorType"] = self.error_type
+        out["metrics"] = {"durationMs": self.duration_ms}
+        return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """An invocation begins."""
+
+    type: ClassVar[str] = "platform.start"
+    request_id: str
+    version: str
+    trace_id: str | None = None
+    tenant_id: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        out: dict[str, Any] = {"requestId": self.request_id, "version": self.version}
+        _tracing(out, self.trace_id)
+        if self.tenant_id is not None:
+            out["tenantId"] = self.tenant_id
+        return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeDone:
+    """The runtime is through with an invocation; extensions may still work."""
+
+    type: ClassVar[str] = "platform.runtimeDone"
+    request_id: str
+    status: str
+    duration_ms: float
+    produced_bytes: int | None = None
+    error_type: str | None = None
+    spans: tuple[Span, ...] = ()
+    trace_id: str | None = None
+    tenant_id: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        out: dict[str, Any] = {"requestId": self.request_id, "status": self.status}
+        if self.error_type is not None:
+            out["errorType"] = self.error_type
+        out["metrics"] = {"durationMs": self.duration_ms}
+        if self.produced_bytes is not None:
+            out["metrics"]["producedBytes"] = self.produced_bytes
+        _spans(out, self.spans)
+        _tracing(out, self.trace_id)
+        if self.tenant_id is not None:
+            out["tenantId"] = self.tenant_id
+        return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvocationReport:
+    """An invocation is over, extensions included. `max_memory_used_mb` is measured where the processes run."""
+
+    type: ClassVar[str] = "platform.report"
+    request_id: str
+    status: str
+    duration_ms: float
+    billed_duration_ms: int
+    memory_size_mb: int
+    max_memory_used_mb: int
+    init_duration_ms: float | None = None
+    restore_duration_ms: float | None = None
+    error_type: str | None = None
+    spans: tuple[Span, ...] = ()
+    trace_id: str | None = None
+    tenant_id: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        out: dict[str, Any] = {"requestId": self.request_id, "status": self.status}
+        if self.error_type is not None:
+            out["errorType"] = self.error_type
+        metrics: dict[str, Any] = {
+            "durationMs": self.duration_ms,
+            "billedDurationMs": self.billed_duration_ms,
+            "memorySizeMB": self.memory_size_mb,
+            "maxMemoryUsedMB": self.max_memory_used_mb,
+        }
+        if self.init_duration_ms is not None:
+            metrics["initDurationMs"] = self.init_duration_ms
+        if self.restore_duration_ms is not None:
+            metrics["restoreDurationMs"] = self.restore_duration_ms
+        out["metrics"] = metrics
+        _spans(out, self.spans)
+        _tracing(out, self.trace_id)
+        if self.tenant_id is not None:
+            out["tenantId"] = self.tenant_id
+        return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtensionState:
+    """Where an extension stands at the end of Init: `Ready`, or the state it failed in, with its error type."""
+
+    type: ClassVar[str] = "platform.extension"
+    name: str
+    state: str
+    events: tuple[str, ...]
+    error_type: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        out: dict[str, Any] = {"name": self.name, "state": self.state, "events": list(self.events)}
+        if self.error_type is not None:
+            out["errorType"] = self.error_type
+        return out
+
+
+PlatformRecord = InitStart | InitRuntimeDone | InitReport | Start | RuntimeDone | InvocationReport | ExtensionState
