@@ -63,7 +63,19 @@ def get_rie() -> dict[str, str]:
     if machine is None:
         raise CannotBeHad(f"no Runtime Interface Emulator for {platform.machine()}")
     with tempfile.TemporaryDirectory(dir=PEERS) as folder:
-        run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", folder, "aws-sam-cli")
+        run(
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--dest",
+            folder,
+            "aws-sam-cli",
+        )
         wheel = next(Path(folder).glob("*.whl"))
         with zipfile.ZipFile(wheel) as archive:
             partial = RIE.with_suffix(".partial")
@@ -85,8 +97,20 @@ def get_node() -> dict[str, str]:
         raise CannotBeHad("node and npm are not on PATH")
     NODE.mkdir(parents=True, exist_ok=True)
     (NODE / "package.json").write_text(json.dumps({"name": "bench-peers", "private": True}) + "\n")
-    run(npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel", "error", "--maxsockets", "4",
-        "serverless@3", "serverless-offline@13", cwd=NODE)
+    run(
+        npm,
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--no-package-lock",
+        "--loglevel",
+        "error",
+        "--maxsockets",
+        "4",
+        "serverless@3",
+        "serverless-offline@13",
+        cwd=NODE,
+    )
     versions = {}
     for package in ("serverless", "serverless-offline"):
         versions[package] = json.loads((NODE / "node_modules" / package / "package.json").read_text())["version"]

@@ -48,7 +48,8 @@ class Exchange(Protocol):
     def collect(self, limit: int, done: Callable[[BodyEnd, bytes, int], None]) -> None:
         """Gather the body, at most `limit` bytes, then call `done(end, body, size)`; `size` counts what was sent, kept or not.
 
-        Works for complete requests too (then `done` is called at once)."""
+        Works for complete requests too (then `done` is called at once).
+        """
 
     def stream(self, sink: BodySink) -> None:
         """Hand the body on as it arrives. Works for complete requests too."""
@@ -56,7 +57,8 @@ class Exchange(Protocol):
     def pause_body(self) -> None:
         """Stop reading the request body until `resume_body` (backpressure)."""
 
-    def resume_body(self) -> None: ...
+    def resume_body(self) -> None:
+        """Go on after `pause_body`."""
 
     def respond(self, status: int, headers: Headers = (), body: bytes = b"") -> None:
         """Answer with a whole body: one write. Content-Length is added; if the request body is not in yet, the rest of it is thrown away."""

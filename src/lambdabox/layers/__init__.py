@@ -1,0 +1,1 @@
+"""Layers: folders and zip files that become one /opt."""

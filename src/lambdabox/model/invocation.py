@@ -33,7 +33,8 @@ class Invocation:
 
     `request_id` is a lower-case UUID; `payload` is the event, byte for byte. `invoked_function_arn` carries the qualifier
     only if the caller gave one. `client_context` and `cognito_identity` are JSON text, decoded from what the caller sent.
-    `timeout` overrides the function's, in seconds; `float("inf")` rests the deadline.
+    `timeout` overrides the function's, in seconds; `float("inf")` rests the deadline. `context` is a JSON object that our own
+    bootstraps merge over the context they hand to the handler (a local convenience: AWS has no such thing).
     """
 
     request_id: str
@@ -45,6 +46,7 @@ class Invocation:
     cognito_identity: str | None = None
     tenant_id: str | None = None
     timeout: float | None = None
+    context: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 
 from lambdabox.model.invocation import Invocation
 
-Call = Hashable
+Call = object
 
 
 @dataclass(frozen=True, slots=True)

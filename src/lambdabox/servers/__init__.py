@@ -1,0 +1,1 @@
+"""HTTP front ends: parse a request, call the engine, render its answer. No rules live here."""

@@ -1,0 +1,461 @@
+"""One execution environment: carries out what its machine decides, and tells the machine what happens.
+
+Effects are carried out in order; what happens meanwhile waits in a queue, so that nothing is ever re-entered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lambdabox.engine.ports import Clock, EnvironmentApi, EnvironmentApiFactory, LogSink, Timer
+from lambdabox.engine.provision import Provision
+from lambdabox.engine.ticket import Ticket
+from lambdabox.errors import LaunchError, SandboxClosedError
+from lambdabox.model.error_types import ErrorType
+from lambdabox.model.limits import INIT_SECONDS
+from lambdabox.model.invocation import InvocationResult, InvocationStatus, Report
+from lambdabox.model.telemetry import InitStart, InvocationReport, PlatformRecord
+from lambdabox.protocol import effects as fx
+from lambdabox.protocol import events as ev
+from lambdabox.protocol.log_frames import LogSplitter
+from lambdabox.protocol.log_lines import text_lines
+from lambdabox.protocol.machine import RUNTIME, EnvironmentMachine, EnvironmentProfile
+from lambdabox.sandbox.base import ExitStatus, ProcessSpec, Sandbox, SandboxBackend
+
+_STATUS = {"success": InvocationStatus.SUCCESS, "error": InvocationStatus.ERROR, "timeout": InvocationStatus.TIMEOUT}
+_MEGABYTE = 1024 * 1024
+
+
+class Environment:
+    """An execution environment. `open` it, `submit` tickets one at a time, `shut_down` it.
+
+    `on_available` is called whenever it can take the next ticket, `on_answered` when a ticket's caller has its answer,
+    `on_closed` once, at the end.
+    """
+
+    def __init__(
+        self,
+        provision: Provision,
+        *,
+        clock: Clock,
+        sinks: tuple[LogSink, ...] = (),
+        freezes: bool = False,
+        init_timeout: float | None = None,
+    ) -> None:
+        function = provision.function
+        self.provision = provision
+        self.function = function
+        self.instance = os.urandom(16).hex()
+        self.log_stream = provision.log_stream(self.instance)
+        self.on_available: Callable[[Environment], None] | None = None
+        self.on_answered: Callable[[Environment], None] | None = None
+        self.on_closed: Callable[[Environment], None] | None = None
+        self.on_finished: Callable[[Environment, Ticket], None] | None = None
+        self.idle_since = 0.0
+        self.machine = EnvironmentMachine(
+            EnvironmentProfile(
+                function_name=function.name,
+                function_version=function.version,
+                memory_size=function.memory_size,
+                timeout=function.timeout,
+                instance_id=self.log_stream,
+                external_extensions=provision.extension_names,
+                freezes=freezes,
+                runtime_version=provision.runtime_version,
+                runtime_version_arn=provision.runtime_version_arn,
+                init_timeout=INIT_SECONDS if init_timeout is None else init_timeout,
+            )
+        )
+        self._clock = clock
+        self._sinks = sinks
+        self._sandbox: Sandbox | None = None
+        self._api: EnvironmentApi | None = None
+        self._tickets: dict[str, Ticket] = {}
+        self._current: Ticket | None = None
+        self._splitters: dict[str, LogSplitter] = {}
+        self._queue: deque[ev.Event] = deque()
+        self._is_handling = False
+        self._timer: Timer | None = None
+        self._timer_at = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = asyncio.Event()
+        self._has_warned = False
+        self._carry: dict[type, Callable[[Any], None]] = {
+            fx.StartProcess: self._start_process,
+            fx.AnswerNext: self._answer_next,
+            fx.AnswerExtensionInvoke: self._answer_extension_invoke,
+            fx.AnswerExtensionShutdown: self._answer_extension_shutdown,
+            fx.Accept: self._accept,
+            fx.AcceptRegistration: self._accept_registration,
+            fx.Refuse: self._refuse,
+            fx.BeginStream: self._begin_stream,
+            fx.CollectResponse: self._collect_response,
+            fx.CompleteInvocation: self._complete_invocation,
+            fx.FinishInvocation: self._finish_invocation,
+            fx.EmitTelemetry: self._emit_telemetry,
+            fx.Available: self._available,
+            fx.Freeze: self._freeze,
+            fx.Thaw: self._thaw,
+            fx.Terminate: self._terminate,
+            fx.Kill: self._kill,
+            fx.ClearSandbox: self._clear_sandbox,
+            fx.CloseSandbox: self._close_sandbox,
+        }
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def open(self, backend: SandboxBackend, api: EnvironmentApiFactory, *, memory_limit_bytes: int | None = None) -> None:
+        """Make the sandbox and the listener. Raises SandboxUnavailableError, AddressInUseError; leaves nothing behind then."""
+        self._sandbox = await backend.open(self, memory_limit_bytes=memory_limit_bytes)
+        try:
+            self._api = await api(self)
+        except BaseException:
+            await self._sandbox.close()
+            raise
+
+    def submit(self, ticket: Ticket) -> None:
+        """Run an invocation here."""
+        self._tickets[ticket.invocation.request_id] = ticket
+        if self._current is None:
+            self._current = ticket
+        self.handle(ev.InvokeRequested(ticket.invocation))
+
+    def initialize(self) -> None:
+        """Run Init ahead of an invocation."""
+        self.handle(ev.InitRequested())
+
+    async def shut_down(self, reason: str = "spindown") -> None:
+        """Run the Shutdown phase and return when no process is left. May be called in any state."""
+        if self._sandbox is None:
+            return
+        self.handle(ev.ShutdownRequested(reason))
+        await self._closed.wait()
+
+    async def kill(self) -> None:
+        """End at once, without a Shutdown phase."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._sandbox is not None:
+            await self._sandbox.close()
+        if self._api is not None:
+            await self._api.close()
+        self._closed.set()
+
+    @property
+    def runtime_api(self) -> str:
+        """`host:port` of the Runtime API."""
+        return "" if self._api is None else self._api.address
+
+    # -- events in, effects out ---------------------------------------------------------------------------------------
+
+    def handle(self, event: ev.Event) -> None:
+        """Tell the machine, and do what it says."""
+        queue = self._queue
+        queue.append(event)
+        if self._is_handling:
+            return
+        self._is_handling = True
+        machine, clock, carry = self.machine, self._clock, self._carry
+        try:
+            while queue:
+                for effect in machine.handle(queue.popleft(), clock.now()):
+                    carry[type(effect)](effect)
+        finally:
+            self._is_handling = False
+        deadline = machine.deadline
+        if deadline is not None and (self._timer is None or self._timer_at > deadline):
+            self._arm(deadline)
+
+    def _arm(self, deadline: float) -> None:
+        """One timer an environment: it is set anew only when it would ring too late, and goes on by itself when it rang too early."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = self._clock.call_at(deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        deadline = self.machine.deadline
+        if deadline is None:
+            return
+        if self._clock.now().monotonic >= deadline:
+            self.drain_logs()
+            self.handle(ev.DeadlineReached())
+        else:
+            self._arm(deadline)
+
+    def runtime_called(self, event: ev.Event) -> None:
+        """A call of the runtime: what it wrote before is taken in first, so that no log line is lost or late."""
+        sandbox = self._sandbox
+        if sandbox is not None:
+            sandbox.drain(RUNTIME)
+        self.handle(event)
+
+    def drain_logs(self) -> None:
+        """Take in what every process has written so far."""
+        if self._sandbox is not None:
+            for name in tuple(self._splitters):
+                self._sandbox.drain(name)
+
+    def _spawn(self, coroutine: Any) -> None:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- the sandbox tells --------------------------------------------------------------------------------------------
+
+    def process_output(self, name: str, data: bytes) -> None:
+        """Bytes a process wrote."""
+        ticket = self._current
+        if not self._sinks and (ticket is None or not ticket.wants_logs):
+            return
+        splitter = self._splitters.get(name)
+        if splitter is None:
+            splitter = self._splitters[name] = LogSplitter()
+        for event in splitter.feed(data):
+            self._log(name, event.data)
+
+    def _log(self, name: str, data: bytes) -> None:
+        ticket = self._current
+        if ticket is not None and ticket.wants_logs and name == RUNTIME:
+            ticket.log(data if data.endswith(b"\n") else data + b"\n")
+        for sink in self._sinks:
+            sink.function_output(self, name, data)
+
+    def _flush_logs(self) -> None:
+        for name, splitter in self._splitters.items():
+            for event in splitter.flush():
+                self._log(name, event.data)
+
+    def process_exited(self, name: str, status: ExitStatus) -> None:
+        """A process ended."""
+        self.handle(ev.ProcessExited(name, status.code, status.signal, status.out_of_memory))
+
+    def memory_exceeded(self) -> None:
+        """The processes are over the limit."""
+        self.handle(ev.MemoryExceeded())
+
+    # -- effects ------------------------------------------------------------------------------------------------------
+
+    def _start_process(self, effect: fx.StartProcess) -> None:
+        self._splitters[effect.name] = LogSplitter()
+        self._spawn(self._start(effect))
+
+    async def _start(self, effect: fx.StartProcess) -> None:
+        provision = self.provision
+        assert self._sandbox is not None
+        assert self._api is not None
+        surroundings = provision.surroundings(
+            runtime_api=self._api.address, tmp=str(self._sandbox.tmp), log_stream=self.log_stream
+        )
+        if effect.is_runtime:
+            launch = provision.launch
+            if launch is None:
+                error = provision.entrypoint_error
+                assert error is not None
+                self.handle(ev.LaunchFailed(effect.name, error.error_type, error.text))
+                return
+            spec = ProcessSpec(
+                name=effect.name,
+                argv=launch.argv,
+                environment=provision.runtime_variables(surroundings),
+                cwd=launch.cwd,
+                framed_logs=launch.framed_logs,
+            )
+            failure = ErrorType.RUNTIME_INVALID_ENTRYPOINT
+        else:
+            path = next(path for path in provision.extensions if path.name == effect.name)
+            spec = ProcessSpec(
+                name=effect.name,
+                argv=(str(path),),
+                environment=provision.extension_variables(surroundings),
+                cwd=_working_directory(provision),
+            )
+            failure = ErrorType.EXTENSION_LAUNCH_ERROR
+        try:
+            await self._sandbox.start(spec)
+        except LaunchError as error:
+            self.handle(ev.LaunchFailed(effect.name, failure, error.text))
+        except SandboxClosedError:
+            return
+
+    def _answer_next(self, effect: fx.AnswerNext) -> None:
+        assert self._api is not None
+        self._api.answer_next(effect.call, effect.invocation, effect.deadline_ms)
+
+    def _answer_extension_invoke(self, effect: fx.AnswerExtensionInvoke) -> None:
+        assert self._api is not None
+        self._api.answer_extension_invoke(effect.call, effect.invocation, effect.deadline_ms)
+
+    def _answer_extension_shutdown(self, effect: fx.AnswerExtensionShutdown) -> None:
+        assert self._api is not None
+        self._api.answer_extension_shutdown(effect.call, effect.reason, effect.deadline_ms)
+
+    def _accept(self, effect: fx.Accept) -> None:
+        assert self._api is not None
+        self._api.accept(effect.call)
+
+    def _accept_registration(self, effect: fx.AcceptRegistration) -> None:
+        assert self._api is not None
+        self._api.accept_registration(effect.call, effect.identifier, with_account_id=effect.with_account_id)
+
+    def _refuse(self, effect: fx.Refuse) -> None:
+        assert self._api is not None
+        self._api.refuse(effect.call, effect.status, effect.error_type, effect.message)
+
+    def _begin_stream(self, effect: fx.BeginStream) -> None:
+        assert self._api is not None
+        ticket = self._tickets[effect.request_id]
+        if ticket.stream is None:
+            self._api.collect_response(effect.call)
+        else:
+            ticket.stream.begin(effect.content_type)
+            self._api.stream_response(effect.call, ticket.stream)
+
+    def _collect_response(self, effect: fx.CollectResponse) -> None:
+        assert self._api is not None
+        self._api.collect_response(effect.call)
+
+    def _complete_invocation(self, effect: fx.CompleteInvocation) -> None:
+        ticket = self._tickets[effect.request_id]
+        is_error = effect.status != "success"
+        error_type = effect.error_type
+        if effect.status == "timeout":
+            error_type = ErrorType.SANDBOX_TIMEDOUT
+        result = InvocationResult(
+            request_id=effect.request_id,
+            payload=effect.payload,
+            status=_STATUS[effect.status],
+            function_error="Unhandled" if is_error else None,
+            error_type=error_type,
+            executed_version=self.function.version,
+            content_type=effect.content_type,
+        )
+        ticket.answer(result)
+        if self.on_answered is not None:
+            self.on_answered(self)
+
+    def _finish_invocation(self, effect: fx.FinishInvocation) -> None:
+        ticket = self._tickets.pop(effect.request_id)
+        if self._sinks or ticket.on_finish is not None:
+            self._report(effect, ticket)
+        self._current = next(iter(self._tickets.values()), None)
+        if self.on_finished is not None:
+            self.on_finished(self, ticket)
+
+    def _report(self, effect: fx.FinishInvocation, ticket: Ticket) -> None:
+        """Measure, and tell the figures to who listens."""
+        memory_mb = self._memory_mb()
+        memory_size = self.function.memory_size
+        self._flush_logs()
+        if memory_mb > memory_size and not self._has_warned:
+            self._has_warned = True
+            for sink in self._sinks:
+                sink.warning(self, f"used {memory_mb} MB of its {memory_size} MB: AWS would have ended it")
+        if self._sinks or ticket.wants_logs:
+            record = InvocationReport(
+                request_id=effect.request_id,
+                status=effect.status,
+                duration_ms=effect.duration_ms,
+                billed_duration_ms=effect.billed_duration_ms,
+                memory_size_mb=memory_size,
+                max_memory_used_mb=memory_mb,
+                init_duration_ms=effect.init_duration_ms,
+                error_type=effect.error_type,
+                spans=effect.spans,
+                trace_id=effect.trace_id,
+                tenant_id=effect.tenant_id,
+            )
+            self._say(record, ticket)
+        if ticket.result is not None:
+            ticket.result.report = Report(
+                duration_ms=effect.duration_ms,
+                billed_duration_ms=effect.billed_duration_ms,
+                memory_size_mb=memory_size,
+                max_memory_used_mb=memory_mb,
+                init_duration_ms=effect.init_duration_ms,
+                status=effect.status,
+                error_type=effect.error_type,
+            )
+            ticket.finish()
+
+    def _memory_mb(self) -> int:
+        peak = 0 if self._sandbox is None else self._sandbox.peak_memory_bytes()
+        return -(-peak // _MEGABYTE)
+
+    def _emit_telemetry(self, effect: fx.EmitTelemetry) -> None:
+        ticket = self._current
+        if self._sinks or (ticket is not None and ticket.wants_logs):
+            self._say(effect.record, ticket)
+
+    def _say(self, record: PlatformRecord, ticket: Ticket | None) -> None:
+        text = text_lines(record)
+        if not text:
+            return
+        if ticket is not None and ticket.wants_logs and type(record) is not InitStart:
+            ticket.log(text.encode())
+        for sink in self._sinks:
+            sink.platform_line(self, text)
+
+    def _available(self, _effect: fx.Available) -> None:
+        self.idle_since = self._clock.now().monotonic
+        if self.on_available is not None:
+            self.on_available(self)
+
+    def _freeze(self, _effect: fx.Freeze) -> None:
+        if self._sandbox is not None:
+            self._sandbox.freeze()
+
+    def _thaw(self, _effect: fx.Thaw) -> None:
+        if self._sandbox is not None:
+            self._sandbox.thaw()
+
+    def _terminate(self, effect: fx.Terminate) -> None:
+        if self._sandbox is not None:
+            self._sandbox.signal(effect.name, signal.SIGTERM)
+
+    def _kill(self, effect: fx.Kill) -> None:
+        if self._sandbox is not None:
+            self._sandbox.kill(effect.name)
+
+    def _clear_sandbox(self, _effect: fx.ClearSandbox) -> None:
+        self._spawn(self._clear())
+
+    async def _clear(self) -> None:
+        assert self._sandbox is not None
+        assert self._api is not None
+        await self._sandbox.clear()
+        self._flush_logs()
+        self._splitters.clear()
+        self._api.cut_connections()
+        self.handle(ev.SandboxCleared())
+
+    def _close_sandbox(self, _effect: fx.CloseSandbox) -> None:
+        self._spawn(self._close())
+
+    async def _close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        try:
+            if self._sandbox is not None:
+                await self._sandbox.close()
+            if self._api is not None:
+                await self._api.close()
+        finally:
+            self._closed.set()
+            if self.on_closed is not None:
+                self.on_closed(self)
+
+
+def _working_directory(provision: Provision) -> Path:
+    code = provision.function.code
+    return code if code.is_dir() else Path("/")

@@ -1,0 +1,91 @@
+"""Platform records as text log lines (contract 4.8), in today's style: failures show in REPORT and INIT_REPORT."""
+
+from __future__ import annotations
+
+from lambdabox.model.telemetry import (
+    ExtensionState,
+    InitReport,
+    InitRuntimeDone,
+    InitStart,
+    InvocationReport,
+    PlatformRecord,
+    RuntimeDone,
+    Start,
+)
+
+
+def text_lines(record: PlatformRecord) -> str:
+    """The line or lines of a record, each ending in a newline; empty for what the text format does not show."""
+    return _RENDERERS[type(record)](record)  # type: ignore[operator]  # the table pairs each type with its renderer
+
+
+def _init_start(record: InitStart) -> str:
+    if record.runtime_version is None:
+        return ""
+    return f"INIT_START Runtime Version: {record.runtime_version}\tRuntime Version ARN: {record.runtime_version_arn}\n"
+
+
+def _init_report(record: InitReport) -> str:
+    if record.status == "success" and record.initialization_type == "on-demand":
+        return ""
+    line = f"INIT_REPORT Init Duration: {record.duration_ms:.2f} ms\tPhase: {record.phase}"
+    return line + _status(record.status, record.error_type) + "\n"
+
+
+def _extension(record: ExtensionState) -> str:
+    line = f"EXTENSION\tName: {record.name}\tState: {record.state}\tEvents: [{', '.join(record.events)}]"
+    if record.error_type is not None:
+        line += f"\tError Type: {record.error_type}"
+    return line + "\n"
+
+
+def _start(record: Start) -> str:
+    return f"START RequestId: {record.request_id} Version: {record.version}\n"
+
+
+def _report(record: InvocationReport) -> str:
+    line = (
+        f"END RequestId: {record.request_id}\n"
+        f"REPORT RequestId: {record.request_id}\tDuration: {record.duration_ms:.2f} ms\t"
+        f"Billed Duration: {record.billed_duration_ms} ms\tMemory Size: {record.memory_size_mb} MB\t"
+        f"Max Memory Used: {record.max_memory_used_mb} MB\t"
+    )
+    if record.init_duration_ms is not None:
+        line += f"Init Duration: {record.init_duration_ms:.2f} ms\t"
+    status = _status(record.status, record.error_type)
+    if status:
+        line = line.removesuffix("\t") + status
+    trace = _trace(record.trace_id)
+    return line + "\n" + (trace + "\n" if trace else "")
+
+
+def _status(status: str, error_type: str | None) -> str:
+    if status == "success":
+        return ""
+    out = f"\tStatus: {status}"
+    if error_type is not None:
+        out += f"\tError Type: {error_type}"
+    return out
+
+
+def _trace(trace_id: str | None) -> str:
+    """The XRAY line of a sampled invocation."""
+    if not trace_id or "Sampled=1" not in trace_id:
+        return ""
+    parts = dict(part.split("=", 1) for part in trace_id.split(";") if "=" in part)
+    return f"XRAY TraceId: {parts.get('Root', '')}\tSegmentId: {parts.get('Parent', '')}\tSampled: true\t"
+
+
+def _nothing(_record: PlatformRecord) -> str:
+    return ""
+
+
+_RENDERERS = {
+    InitStart: _init_start,
+    InitRuntimeDone: _nothing,
+    InitReport: _init_report,
+    ExtensionState: _extension,
+    Start: _start,
+    RuntimeDone: _nothing,
+    InvocationReport: _report,
+}
