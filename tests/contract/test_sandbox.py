@@ -259,7 +259,7 @@ async def test_a_name_can_be_used_again_after_its_process_ended(sandbox, recorde
 
 
 async def test_a_signal_reaches_the_whole_process_group(sandbox, recorder):
-    await sandbox.start(shell("trap 'echo got; exit 7' TERM; sleep 60 & echo $! ready; wait"))
+    await sandbox.start(shell("trap 'echo got; exit 7' TERM; sh -c 'echo $$ ready; exec sleep 60' & wait"))
     await recorder.until_output("runtime", b"ready\n")
     child = int(recorder.outputs["runtime"].split()[0])
     sandbox.signal("runtime", signal.SIGTERM)

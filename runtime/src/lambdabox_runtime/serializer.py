@@ -90,7 +90,7 @@ class JsonEncoder:
         try:
             # At the speed of C this proves that nothing in the value needs the care of `_plain`: it refuses every class
             # that is not exactly a builtin one.
-            marshal.dumps(value, 2)  # version 2 keeps no table of what it has seen
+            marshal.dumps(value)
         except ValueError:
             text = self._encode_with_care(value)
         else:

@@ -120,6 +120,11 @@ class HttpServer:
         if listener is not None:
             await listener.wait_closed()
 
+    def abort_connections(self) -> None:
+        """Cut every connection; the listener stays."""
+        for transport in tuple(self._connections.values()):
+            transport.abort()
+
     # -- what connections call ----------------------------------------------------------------------------------------
 
     def opened(self, connection: Connection, transport: asyncio.Transport) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from lambdabox.model.telemetry import (
     ExtensionState,
     InitReport,
@@ -16,7 +19,7 @@ from lambdabox.model.telemetry import (
 
 def text_lines(record: PlatformRecord) -> str:
     """The line or lines of a record, each ending in a newline; empty for what the text format does not show."""
-    return _RENDERERS[type(record)](record)  # type: ignore[operator]  # the table pairs each type with its renderer
+    return _RENDERERS[type(record)](record)
 
 
 def _init_start(record: InitStart) -> str:
@@ -80,7 +83,7 @@ def _nothing(_record: PlatformRecord) -> str:
     return ""
 
 
-_RENDERERS = {
+_RENDERERS: dict[type, Callable[[Any], str]] = {
     InitStart: _init_start,
     InitRuntimeDone: _nothing,
     InitReport: _init_report,

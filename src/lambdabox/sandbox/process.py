@@ -388,6 +388,11 @@ class ProcessBackend(SandboxBackend):
             found.append("there are no child subreapers: processes that change their session can outlive their environment")
         return tuple(found)
 
+    @property
+    def keeper_pid(self) -> int | None:
+        """The keeper's process id while there is one."""
+        return None if self._keeper is None else self._keeper.pid
+
     def start_early(self) -> None:
         """Start the keeper without waiting for it; needs no event loop. Raises SandboxUnavailableError."""
         if self._keeper is not None:

@@ -94,9 +94,9 @@ class ProcessTree:
     def stop(self) -> list[int]:
         """SIGSTOP every process below the warden, also those that are forked or orphaned meanwhile; returns them.
 
-        Linux forks nothing in a process that has a signal to take: once a process is told to stop, the list of its children is
-        final. What loses its parent meanwhile falls to the warden, whose list is read again until it holds nothing new; such a
-        process is told a second time, since the kernel continues stopped processes whose group has lost its last tie.
+        The signal goes to the process groups too: a fork that is under way ends with a stopped child only for a signal to the group.
+        What loses its parent meanwhile falls to the warden, whose list is read again until it holds nothing new; such a process is
+        told a second time, since the kernel continues stopped processes whose group has lost its last tie to a session.
         """
         stopped: list[int] = []
         roots: set[int] = set()
@@ -104,12 +104,15 @@ class ProcessTree:
         while True:
             waiting = [pid for pid in self._warden.children() if pid not in roots]
             passes += 1
-            if not waiting and (passes > _MOST_PASSES or not any(_is_exiting(pid) for pid in stopped if pid not in self._followed)):
+            if not waiting and (
+                passes > _MOST_PASSES or not any(_is_exiting(pid) for pid in stopped if pid not in self._followed)
+            ):
                 return stopped
             roots.update(waiting)
+            groups = {self._warden.pid}  # that a process may join, but that is not to be stopped
             while waiting:
                 pid = waiting.pop()
-                send_signal(pid, signal.SIGSTOP)
+                self._stop(pid, groups)
                 stopped.append(pid)
                 waiting += self._children(pid)
 
@@ -125,6 +128,14 @@ class ProcessTree:
                 figures[pid] = files.memory()
                 files.close()
         return figures
+
+    def _stop(self, pid: int, groups: set[int]) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            group = os.getpgid(pid)
+            if group not in groups:
+                groups.add(group)
+                os.killpg(group, signal.SIGSTOP)
+        send_signal(pid, signal.SIGSTOP)
 
     def _children(self, pid: int) -> list[int]:
         files = self._followed.get(pid)

@@ -87,16 +87,17 @@ class InvokeApi:
 
     def _application(self, exchange: Exchange) -> None:
         key = (exchange.method, exchange.path)
-        route: Route | int | None = self._routes.get(key)
+        route = self._routes.get(key)
         if route is None:
             if exchange.method == "OPTIONS" and self._options.origins and "origin" in exchange.headers:
                 self._preflight(exchange)
                 return
-            route = invoke_api.route(exchange.method, exchange.path)
-            if isinstance(route, int):
+            found = invoke_api.route(exchange.method, exchange.path)
+            if isinstance(found, int):
                 message = f"{exchange.method} {exchange.path} is no operation that is served here"
                 self._refuse(exchange, UnknownOperationException(message))
                 return
+            route = found
             if len(self._routes) < 10_000:
                 self._routes[key] = route
         operation = self._operations[route.operation]

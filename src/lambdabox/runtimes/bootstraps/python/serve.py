@@ -98,9 +98,7 @@ def main(bootstrap_folder, library_folder):
             environment=environment,
             context_factory=ContextFactory(environment, log),
             serializer=JsonSerializer(ensure_ascii=ensure_ascii),
-            error_reporter=LazyErrorReporter(
-                log, (bootstrap_folder + os.sep, library_folder + os.sep), ensure_ascii
-            ),
+            error_reporter=LazyErrorReporter(log, (bootstrap_folder + os.sep, library_folder + os.sep), ensure_ascii),
         ).run()
     except LambdaboxRuntimeError as problem:
         try:
