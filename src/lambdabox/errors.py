@@ -24,13 +24,14 @@ A *function error* is not an exception: a handler that raises, a crash and a tim
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """The known word that a typing error most likely meant, or None."""
+    import difflib  # two milliseconds that only a mistake should cost
+
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return matches[0] if matches else None
 

@@ -2,18 +2,20 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import select
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import uvloop
 
 from lambdabox.errors import SandboxUnavailableError
-from lambdabox.sandbox import process_tree, scratch
+from lambdabox.sandbox import process_table, scratch
 from lambdabox.sandbox.base import ExitStatus, ProcessSpec
 from lambdabox.sandbox.process import ProcessBackend
 
@@ -82,37 +84,37 @@ time.sleep(60)
 
 
 class Recorder:
-    def __init__(self):
+    def __init__(self) -> None:
         self.data = b""
-        self.exits = []
+        self.exits: list[tuple[str, ExitStatus]] = []
         self.memory_reports = 0
         self.changed = asyncio.Event()
 
-    def process_output(self, name, data):
+    def process_output(self, name: str, data: bytes) -> None:
         self.data += data
         self.changed.set()
 
-    def process_exited(self, name, status):
+    def process_exited(self, name: str, status: ExitStatus) -> None:
         self.exits.append((name, status))
         self.changed.set()
 
-    def memory_exceeded(self):
+    def memory_exceeded(self) -> None:
         self.memory_reports += 1
         self.changed.set()
 
-    async def until(self, fact):
+    async def until(self, fact: Callable[[], object]) -> None:
         async with asyncio.timeout(20):
             while not fact():
                 self.changed.clear()
                 await self.changed.wait()
 
 
-def shell(script, *, name="runtime", mark="none"):
+def shell(script: str, *, name: str = "runtime", mark: str = "none") -> ProcessSpec:
     environment = {"PATH": os.environ["PATH"], "LAMBDABOX_TEST_MARK": mark}
     return ProcessSpec(name=name, argv=("/bin/sh", "-c", script), environment=environment, cwd=Path("/"))
 
 
-def marked(mark):
+def marked(mark: str) -> list[int]:
     """Processes that have the mark in their variables."""
     found = []
     for folder in Path("/proc").iterdir():
@@ -123,7 +125,7 @@ def marked(mark):
     return found
 
 
-def wait_gone(pid):
+def wait_gone(pid: int) -> None:
     """Wait until a process that is not our child has ended."""
     try:
         descriptor = os.pidfd_open(pid)
@@ -135,7 +137,15 @@ def wait_gone(pid):
         os.close(descriptor)
 
 
-def run_engine(kind, mark, *, frozen=False, forks=False, command=(sys.executable,), environment=None):
+def run_engine(
+    kind: str,
+    mark: str,
+    *,
+    frozen: bool = False,
+    forks: bool = False,
+    command: tuple[str, ...] = (sys.executable,),
+    environment: dict[str, str] | None = None,
+) -> tuple[subprocess.Popen[str], list[Path], int]:
     """Run an engine until its processes are ready; returns it, its scratch folders and its keeper's process id."""
     language, program = TREES[kind]
     engine = subprocess.Popen(
@@ -144,15 +154,15 @@ def run_engine(kind, mark, *, frozen=False, forks=False, command=(sys.executable
         text=True,
         env={**os.environ, "PYTHONPATH": str(SOURCE), **(environment or {})},
     )
+    assert engine.stdout is not None
     folders = [Path(engine.stdout.readline().strip()) for _ in range(2)]
     keeper = int(engine.stdout.readline())
     return engine, folders, keeper
 
 
-def end(engine):
+def end(engine: subprocess.Popen[str]) -> None:
     engine.kill()
-    engine.wait()
-    engine.stdout.close()
+    engine.communicate()
 
 
 # -- the engine dies --------------------------------------------------------------------------------------------------
@@ -160,7 +170,7 @@ def end(engine):
 
 @pytest.mark.parametrize("frozen", [False, True], ids=["running", "frozen"])
 @pytest.mark.parametrize("kind", TREES)
-def test_nothing_outlives_a_killed_engine(kind, frozen, tmp_path):
+def test_nothing_outlives_a_killed_engine(kind: str, frozen: bool, tmp_path: Path) -> None:
     mark = f"{tmp_path.name}-{os.getpid()}"
     engine, folders, keeper = run_engine(kind, mark, frozen=frozen)
     assert all(folder.exists() for folder in folders)
@@ -171,11 +181,11 @@ def test_nothing_outlives_a_killed_engine(kind, frozen, tmp_path):
     assert not any(folder.exists() for folder in folders)
 
 
-def test_nothing_outlives_a_killed_engine_that_has_forked(tmp_path):
+def test_nothing_outlives_a_killed_engine_that_has_forked(tmp_path: Path) -> None:
     """The fork holds a copy of the engine's sockets, so they do not end with the engine."""
     mark = f"{tmp_path.name}-{os.getpid()}"
     engine, _, keeper = run_engine("plain", mark, forks=True)
-    fork = [pid for pid in process_tree.children_of(engine.pid) if pid != keeper]
+    fork = [pid for pid in process_table.children_of(engine.pid) if pid != keeper]
     try:
         end(engine)
         wait_gone(keeper)
@@ -185,12 +195,12 @@ def test_nothing_outlives_a_killed_engine_that_has_forked(tmp_path):
             os.kill(pid, signal.SIGKILL)
 
 
-def test_a_signal_to_every_process_of_the_engine_but_the_engine_ends_nothing(tmp_path):
+def test_a_signal_to_every_process_of_the_engine_but_the_engine_ends_nothing(tmp_path: Path) -> None:
     mark = f"{tmp_path.name}-{os.getpid()}"
     engine, _, keeper = run_engine("plain", mark)
     try:
         before = sorted(marked(mark))
-        for pid in (keeper, *process_tree.children_of(keeper)):
+        for pid in (keeper, *process_table.children_of(keeper)):
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 os.kill(pid, number)
         assert sorted(marked(mark)) == before
@@ -204,9 +214,15 @@ def test_a_signal_to_every_process_of_the_engine_but_the_engine_ends_nothing(tmp
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all")
 
 
-def python_for_everyone():
+def python_for_everyone() -> str | None:
     """An interpreter that can run our source and that an unprivileged user may execute; None when there is none."""
-    check = f"import sys; sys.path.append({str(SOURCE)!r}); import lambdabox.sandbox.base; sys.exit(sys.version_info < (3, 11))"
+    # It must be able to run itself: the keeper is run with it. (The first time, root's rights may have helped.)
+    check = f"""if True:
+        import subprocess, sys
+        sys.path.append({str(SOURCE)!r})
+        import lambdabox.sandbox.base
+        sys.exit(sys.version_info < (3, 11) or subprocess.call([sys.executable, "-c", ""]))
+    """
     for candidate in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
         with contextlib.suppress(OSError):
             if subprocess.run([*NOBODY, candidate, "-B", "-c", check], stderr=subprocess.DEVNULL, check=False).returncode == 0:
@@ -215,7 +231,7 @@ def python_for_everyone():
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_an_engine_without_privileges_leaves_nothing_either(tmp_path):
+def test_an_engine_without_privileges_leaves_nothing_either(tmp_path: Path) -> None:
     interpreter = python_for_everyone()
     if interpreter is None:
         pytest.skip("no Python 3.11 here that another user may execute")
@@ -230,7 +246,7 @@ def test_an_engine_without_privileges_leaves_nothing_either(tmp_path):
     assert not any(folder.exists() for folder in folders)
 
 
-def test_without_proc_process_groups_do_not_outlive_the_engine(tmp_path):
+def test_without_proc_process_groups_do_not_outlive_the_engine(tmp_path: Path) -> None:
     mark = f"{tmp_path.name}-{os.getpid()}"
     engine, folders, keeper = run_engine("double-forked", mark, environment={"LAMBDABOX_HIDE_PROC": "1"})
     end(engine)
@@ -242,7 +258,7 @@ def test_without_proc_process_groups_do_not_outlive_the_engine(tmp_path):
 # -- the keeper or a warden dies --------------------------------------------------------------------------------------
 
 
-async def test_when_a_warden_is_killed_its_processes_end_and_the_sandbox_can_start_again(tmp_path):
+async def test_when_a_warden_is_killed_its_processes_end_and_the_sandbox_can_start_again(tmp_path: Path) -> None:
     mark = f"{tmp_path.name}-{os.getpid()}"
     backend, recorder = ProcessBackend(), Recorder()
     sandbox = await backend.open(recorder)
@@ -250,7 +266,8 @@ async def test_when_a_warden_is_killed_its_processes_end_and_the_sandbox_can_sta
     await recorder.until(lambda: b"ready" in recorder.data)
     pids = marked(mark)
     assert len(pids) == 2
-    (warden,) = process_tree.children_of(backend.keeper_pid)
+    assert backend.keeper_pid is not None
+    (warden,) = process_table.children_of(backend.keeper_pid)
     os.kill(warden, signal.SIGKILL)
     await recorder.until(lambda: recorder.exits)
     assert recorder.exits == [("runtime", ExitStatus(signal=9))]
@@ -264,12 +281,13 @@ async def test_when_a_warden_is_killed_its_processes_end_and_the_sandbox_can_sta
     assert not sandbox.tmp.exists()
 
 
-async def test_when_the_keeper_is_killed_open_sandboxes_go_on_and_the_next_one_gets_a_new_keeper():
+async def test_when_the_keeper_is_killed_open_sandboxes_go_on_and_the_next_one_gets_a_new_keeper() -> None:
     backend, recorder = ProcessBackend(), Recorder()
     first = await backend.open(recorder)
     await first.start(shell("echo ready; sleep 60"))
     await recorder.until(lambda: b"ready" in recorder.data)
     keeper = backend.keeper_pid
+    assert keeper is not None
     os.kill(keeper, signal.SIGKILL)
     await asyncio.to_thread(wait_gone, keeper)
     second = await backend.open(recorder)
@@ -282,7 +300,7 @@ async def test_when_the_keeper_is_killed_open_sandboxes_go_on_and_the_next_one_g
     assert not first.tmp.exists()
 
 
-async def test_a_keeper_that_cannot_be_started_is_told(monkeypatch):
+async def test_a_keeper_that_cannot_be_started_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     backend = ProcessBackend()
     with pytest.raises(SandboxUnavailableError, match="/no/such/python"):
@@ -290,16 +308,17 @@ async def test_a_keeper_that_cannot_be_started_is_told(monkeypatch):
     await backend.close()
 
 
-def test_a_keeper_started_early_and_not_used_ends_with_the_backend():
+def test_a_keeper_started_early_and_not_used_ends_with_the_backend() -> None:
     backend = ProcessBackend()
     backend.start_early()
     keeper = backend.keeper_pid
+    assert keeper is not None
     asyncio.run(backend.close())
     with pytest.raises(ProcessLookupError):
         os.kill(keeper, 0)
 
 
-async def run_once(backend):
+async def run_once(backend: ProcessBackend) -> bytes:
     recorder = Recorder()
     sandbox = await backend.open(recorder)
     await sandbox.start(shell("echo hello"))
@@ -308,7 +327,7 @@ async def run_once(backend):
     return recorder.data
 
 
-def test_loops_of_both_kinds_can_follow_one_another():
+def test_loops_of_both_kinds_can_follow_one_another() -> None:
     for run in (asyncio.run, uvloop.run, asyncio.run, uvloop.run):
         backend = ProcessBackend()
         backend.start_early()
@@ -318,7 +337,7 @@ def test_loops_of_both_kinds_can_follow_one_another():
 # -- less machine -----------------------------------------------------------------------------------------------------
 
 
-async def test_without_proc_everything_but_the_exact_tree_works(monkeypatch):
+async def test_without_proc_everything_but_the_exact_tree_works(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAMBDABOX_HIDE_PROC", "1")
     backend, recorder = ProcessBackend(), Recorder()
     assert "there is no /proc" in backend.limitations[0]
@@ -342,7 +361,9 @@ async def test_without_proc_everything_but_the_exact_tree_works(monkeypatch):
     await backend.close()
 
 
-async def test_without_subreapers_the_tree_below_the_warden_is_still_ended(monkeypatch, tmp_path):
+async def test_without_subreapers_the_tree_below_the_warden_is_still_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("LAMBDABOX_HIDE_SUBREAPER", "1")
     mark = f"{tmp_path.name}-{os.getpid()}"
     backend, recorder = ProcessBackend(), Recorder()
@@ -357,7 +378,11 @@ async def test_without_subreapers_the_tree_below_the_warden_is_still_ended(monke
     await backend.close()
 
 
-async def test_sampling_tells_once_that_the_limit_is_exceeded_and_again_after_clear(monkeypatch):
+def reported(recorder: Recorder, count: int) -> bool:
+    return recorder.memory_reports == count
+
+
+async def test_sampling_tells_once_that_the_limit_is_exceeded_and_again_after_clear(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAMBDABOX_NO_CGROUP", "1")
     backend, recorder = ProcessBackend(), Recorder()
     sandbox = await backend.open(recorder, memory_limit_bytes=40 << 20)
@@ -365,7 +390,7 @@ async def test_sampling_tells_once_that_the_limit_is_exceeded_and_again_after_cl
     spec = ProcessSpec(name="runtime", argv=(sys.executable, "-I", "-S", "-c", hog), environment={}, cwd=Path("/"))
     for count in (1, 2):
         await sandbox.start(spec)
-        await recorder.until(lambda count=count: recorder.memory_reports == count)
+        await recorder.until(functools.partial(reported, recorder, count))
         assert sandbox.peak_memory_bytes() > 40 << 20
         await sandbox.clear()
     assert recorder.memory_reports == 2
@@ -376,7 +401,9 @@ async def test_sampling_tells_once_that_the_limit_is_exceeded_and_again_after_cl
 # -- left-overs -------------------------------------------------------------------------------------------------------
 
 
-async def test_scratch_folders_of_dead_runs_are_removed_and_those_of_living_ones_stay(monkeypatch, tmp_path):
+async def test_scratch_folders_of_dead_runs_are_removed_and_those_of_living_ones_stay(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     dead = tmp_path / "lambdabox-12345-0123abcd"
     (dead / "sub").mkdir(parents=True)

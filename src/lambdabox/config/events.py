@@ -232,9 +232,8 @@ def _from_module(path: Path, node: Callable[[], Path], what: str) -> bytes:
 
 
 def _refuse_module(path: Path, what: str, stderr: str, code: int) -> NoReturn:
-    if code in (0, 13):  # 13: the event loop ran empty with an await unsettled
-        reason = "its promise never settles" if code == 13 else "it ended Node.js before it gave a value"
-        raise EventError(f"the {what} file {path.name} gives no value: {reason}")
+    if code in (0, 13):  # the event loop ran empty with an await unsettled: 13 when that is the module's own
+        raise EventError(f"the {what} file {path.name} gives no value: its promise never settles, or it ends Node.js itself")
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     told = next((line for line in lines if "Error" in line.partition(":")[0]), lines[0] if lines else f"exit code {code}")
     place = next((line for line in lines if path.name in line), "")

@@ -40,10 +40,10 @@ def whole(document: Document, keys: Keys, value: Any, *, least: int, most: int |
         value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    allowed = f"from {least} to {most}" if most is not None else f"of at least {least}"
+    allowed = f"from {least} to {most}" if most is not None else f"at least {least}"
     if not isinstance(value, int) or isinstance(value, bool):
         shown = f"{value!r}" if isinstance(value, (str, float)) else kind_of(value)
-        raise document.error(keys, f"{dotted(keys)} must be a whole number {allowed}{unit}, it is {shown}")
+        raise document.error(keys, f"{dotted(keys)} must be a whole number, {allowed}{unit}, it is {shown}")
     if value < least or (most is not None and value > most):
         raise document.error(keys, f"{dotted(keys)} is {value}, AWS Lambda allows {allowed}{unit}")
     return value

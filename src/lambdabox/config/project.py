@@ -137,6 +137,7 @@ def find_target(
     if found is not None:
         return found
     sniff = runtime_for or suffix_runtime
+    region = region or next((function.region for function in project.functions), None)
     found = function_of_path(project.folder, target, runtime_for=sniff, region=region)
     if found is None:
         found = function_of_handler(project.folder, target, runtime=runtime, runtime_for=sniff, region=region)

@@ -29,7 +29,7 @@ _NAN = frozenset({".nan", ".NaN", ".NAN"})
 _INT_DIGITS_MAX = 4000  # int() of more digits is refused by Python itself
 
 _CORE = "tag:yaml.org,2002:"
-_NODES_MAX = 200_000  # how many nodes aliases may make of a small file
+_NODES_MAX = 50_000  # how many nodes aliases may make of a small file
 _DEPTH_MAX = 200
 
 

@@ -22,7 +22,7 @@ SUFFIXES = {
     ".mts": "nodejs",
     ".rb": "ruby",
 }
-_SCANNED = {suffix: language for suffix, language in SUFFIXES.items() if language in ("python", "nodejs")}
+_SCANNED = {suffix: SUFFIXES[suffix] for suffix in (".py", ".js", ".mjs", ".cjs")}  # TypeScript is what these are built from
 _SCAN_BYTES = 2_000_000
 _NAME_MAX = 64
 

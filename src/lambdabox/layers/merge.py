@@ -9,7 +9,6 @@ merged one is never seen, by any number of lambdabox processes.
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -107,6 +106,8 @@ def _key(layers: tuple[Path, ...]) -> str:
 
 def _copy_folder(layer: Path, target: Path) -> None:
     """Copy a folder over `target`. Links inside stay links; a link that leaves the layer points to where it pointed."""
+    import shutil
+
     real = Path(os.path.realpath(layer))
     for folder, folders, files in os.walk(real):
         inside = Path(folder).relative_to(real)
@@ -224,4 +225,6 @@ def _remove(path: Path) -> None:
     if path.is_symlink() or path.is_file():
         path.unlink()
     elif path.is_dir():
+        import shutil
+
         shutil.rmtree(path)

@@ -138,7 +138,7 @@ def parse_version(text: str) -> Version | None:
     if found is None:
         return None
     version = tuple(int(part) for part in found.groups() if part is not None)
-    return version[1:] if version[:1] == (1,) and len(version) > 1 and "version" in text else version
+    return version[1:] if version[:1] == (1,) and len(version) > 1 and 'version "1.' in text else version
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
@@ -255,7 +255,9 @@ class _Search:
         candidates = {path: (version, why) for path, version, why in self._all() if version >= self.language.oldest}
         if not candidates:
             hint = self.language.get.format(v=self.wanted_text)
-            raise RuntimeNotFoundError(self.runtime, self.looked_for, hint=f"{hint}; `lambdabox doctor` shows the rest")
+            raise RuntimeNotFoundError(
+                self.runtime, list(dict.fromkeys(self.looked_for)), hint=f"{hint}; `lambdabox doctor` shows the rest"
+            )
         path, (version, why) = min(candidates.items(), key=lambda item: self._distance(item[1][0]))
         if version[: self.language.digits] == self.wanted:
             return Interpreter(path=path, version=version, why=why)
@@ -426,7 +428,8 @@ def version_by_asking(
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    version = parse_version((told.stdout + told.stderr).decode("utf-8", "replace")) if told.returncode == 0 else None
+    text = re.sub(r"\x1b\[[0-9;]*m", "", (told.stdout + told.stderr).decode("utf-8", "replace"))  # Maven prints in bold
+    version = parse_version(text) if told.returncode == 0 else None
     if version is not None and cache is not None:
         cache.put(key, version)
     return version

@@ -12,7 +12,6 @@ import signal
 
 from lambdabox.sandbox.process_table import children_of, send_signal
 
-
 _PF_EXITING = 4
 _MOST_PASSES = 20
 """A large process can take long to end; the engine does not wait for it."""

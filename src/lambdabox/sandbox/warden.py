@@ -289,11 +289,9 @@ class Warden:
         send_group_signal(pid, signal.SIGKILL)
 
     def _kill_everything(self) -> None:
+        # The tree first, as a whole: where there is no subreaper, what loses its parent can be found no more.
+        members = stop_tree(children_of(self._pid)) if self._machine.proc else list(self._numbers)
+        for member in members:
+            send_signal(member, signal.SIGKILL)
         for group in self._groups:
             send_group_signal(group, signal.SIGKILL)
-        if self._machine.proc:
-            for member in stop_tree(children_of(self._pid)):
-                send_signal(member, signal.SIGKILL)
-        else:
-            for pid in self._numbers:
-                send_signal(pid, signal.SIGKILL)

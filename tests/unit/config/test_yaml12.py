@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,11 +12,11 @@ from lambdabox.config.yaml12 import parse_yaml
 from lambdabox.errors import ConfigError
 
 
-def value(text):
+def value(text: Any) -> Any:
     return parse_yaml(text, Path("serverless.yml")).data
 
 
-def refused(text):
+def refused(text: Any) -> Any:
     with pytest.raises(ConfigError) as caught:
         value(text)
     return caught.value
@@ -50,12 +51,12 @@ def refused(text):
         ("|\n  12\n", "12\n"),
     ],
 )
-def test_scalars_are_those_of_yaml_1_2(text, expected):
+def test_scalars_are_those_of_yaml_1_2(text: str, expected: Any) -> None:
     assert value(f"a: {text}") == {"a": expected}
     assert type(value(f"a: {text}")["a"]) is type(expected)
 
 
-def test_an_empty_file_is_nothing():
+def test_an_empty_file_is_nothing() -> None:
     assert value("") is None
     assert value("# only a comment\n") is None
 
@@ -73,35 +74,35 @@ def test_an_empty_file_is_nothing():
         ("!ImportValue x", {"Fn::ImportValue": "x"}),
     ],
 )
-def test_cloudformation_tags_become_their_long_form(text, expected):
+def test_cloudformation_tags_become_their_long_form(text: str, expected: Any) -> None:
     assert value(f"a: {text}") == {"a": expected}
 
 
-def test_duplicate_keys_are_refused_with_both_places():
+def test_duplicate_keys_are_refused_with_both_places() -> None:
     error = refused("a: 1\nb: 2\na: 3\n")
     assert str(error) == "serverless.yml:3:1: duplicate key 'a'"
     assert error.hint == "the first one is in line 1"
 
 
-def test_broken_yaml_names_file_line_and_column():
+def test_broken_yaml_names_file_line_and_column() -> None:
     error = refused("a: 1\nb: [1, 2\nc: 3\n")
     assert (error.file, error.line) == ("serverless.yml", 3)
     assert "not valid YAML" in error.message
 
 
-def test_a_tab_gets_a_hint():
+def test_a_tab_gets_a_hint() -> None:
     assert refused("a:\n\tb: 1\n").hint == "YAML does not allow tabs for indentation"
 
 
-def test_a_character_that_yaml_does_not_allow_is_a_config_error():
+def test_a_character_that_yaml_does_not_allow_is_a_config_error() -> None:
     assert "not valid YAML" in refused("a: \x01\n").message
 
 
-def test_two_documents_are_refused():
+def test_two_documents_are_refused() -> None:
     assert "not valid YAML" in refused("a: 1\n---\nb: 2\n").message
 
 
-def test_places_are_those_of_keys_and_items():
+def test_places_are_those_of_keys_and_items() -> None:
     document = parse_yaml("a:\n  b:\n    - 1\n    -   c: 2\n", Path("x.yml"))
     assert document.place(("a", "b")) == (2, 3)
     assert document.place(("a", "b", 0)) == (3, 7)
@@ -109,7 +110,7 @@ def test_places_are_those_of_keys_and_items():
     assert document.place(("a", "nothing", "here")) == (1, 1)
 
 
-def test_merge_keys_and_aliases_work():
+def test_merge_keys_and_aliases_work() -> None:
     text = "base: &b {x: 1, y: 1}\none:\n  <<: *b\n  y: 2\ntwo:\n  <<: [*b, {z: 3}]\nthree: *b\n"
     parsed = value(text)
     assert parsed["one"] == {"y": 2, "x": 1}
@@ -117,20 +118,20 @@ def test_merge_keys_and_aliases_work():
     assert parsed["three"] == {"x": 1, "y": 1}
 
 
-def test_a_billion_laughs_end():
+def test_a_billion_laughs_end() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
     assert "aliases" in refused("\n".join(lines)).message
 
 
-def test_an_anchor_that_contains_itself_is_refused():
+def test_an_anchor_that_contains_itself_is_refused() -> None:
     assert "contains itself" in refused("a: &a [*a]").message
 
 
-def test_deep_nesting_is_refused():
+def test_deep_nesting_is_refused() -> None:
     assert "nested too deeply" in refused("a: " + "[" * 300 + "]" * 300).message
 
 
-@pytest.mark.parametrize("text", ["? [a]\n: 1\n", "a: !<tag:x,2000:y> 1\n" "b: ! {<<: 1}", "a: !!binary aGk=", "a: !a-b 1"])
-def test_what_has_no_meaning_here_is_refused(text):
+@pytest.mark.parametrize("text", ["? [a]\n: 1\n", "a: !<tag:x,2000:y> 1\nb: ! {<<: 1}", "a: !!binary aGk=", "a: !a-b 1"])
+def test_what_has_no_meaning_here_is_refused(text: str) -> None:
     assert refused(text).line is not None

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import pytest
+
 from lambdabox.model.runtimes import RUNTIMES
 from lambdabox.runtimes.doctor import survey, survey_tools
 
 
-def executable(path, says):
+def executable(path: Any, says: str) -> Any:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\necho '{says}'\n")
     path.chmod(0o755)
 
 
-def test_every_identifier_has_a_report(tmp_path, monkeypatch):
+def test_every_identifier_has_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     executable(tmp_path / "bin/python3.12", "3.12.1")
     executable(tmp_path / "bin/node", "v22.1.0")
@@ -27,7 +32,7 @@ def test_every_identifier_has_a_report(tmp_path, monkeypatch):
     assert not reports["dotnet8"].is_available
 
 
-def test_tools_are_there_or_say_how_to_get_them(tmp_path):
+def test_tools_are_there_or_say_how_to_get_them(tmp_path: Path) -> None:
     executable(tmp_path / "bin/ruby", "ruby 3.1.2p20")
     executable(tmp_path / "bin/docker", "Docker version 24.0.7, build")
     reports = {report.name: report for report in survey_tools({"PATH": str(tmp_path / "bin"), "XDG_CACHE_HOME": str(tmp_path)})}
