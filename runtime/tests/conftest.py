@@ -24,6 +24,9 @@ VERSIONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 if str(LIBRARY) not in sys.path:
     sys.path.insert(0, str(LIBRARY))
 
+AWS_CLIENT = (
+    "import sys; from awslambdaric.__main__ import main; import runtime_client; sys.path.insert(0, sys.argv.pop(1)); main(sys.argv)"
+)
 ACCEPTED = b'HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"status":"OK"}\n'
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:my-function"
 
@@ -97,9 +100,9 @@ class ScriptedApi:
     def wait(self, call: str, count: int = 1) -> Request:
         """The `count`-th request of a call, waited for."""
         with self._changed:
-            if not self._changed.wait_for(lambda: len(self.all(call)) >= count, timeout=20):
+            if not self._changed.wait_for(lambda: len(self.all(call)) >= count, timeout=10):
                 seen = [request.call for request in self.requests]
-                pytest.fail(f"no {call} within 20 s; seen: {seen}")
+                pytest.fail(f"no {call} within 10 s; seen: {seen}")
             return self.all(call)[count - 1]
 
     def all(self, call: str) -> list[Request]:
@@ -257,7 +260,8 @@ class Starter:
         if bootstrap == "ours":
             command = [python, str(BOOTSTRAP), handler]
         else:
-            command = [python, "-P", "-m", "awslambdaric", handler]  # it adds the folder itself, after its own imports
+            # As on Lambda, the function's folder is put in front after the client has made its own imports.
+            command = [python, "-P", "-c", AWS_CLIENT, str(self.folder), handler]
         variables.update(env or {})
         reader, passed = None, ()
         if framed:

@@ -24,7 +24,6 @@ from lambdabox.errors import LambdaboxError, RequestTooLargeException, UsageErro
 from lambdabox.model.function import Function
 from lambdabox.model.invocation import Invocation, InvocationResult, InvocationStatus
 from lambdabox.model.limits import REQUEST_MAX_BYTES
-from lambdabox.protocol.invoke_api import header_json
 from lambdabox.sandbox.base import SandboxBackend
 from lambdabox.sandbox.process import ProcessBackend
 from lambdabox.servers.runtime import open_runtime_api
@@ -286,6 +285,8 @@ def make_invocation(
 def _header(value: Mapping[str, Any] | None, name: str) -> str | None:
     if value is None:
         return None
+    from lambdabox.protocol.invoke_api import header_json
+
     try:
         text = json.dumps(value, separators=(",", ":"))
     except (TypeError, ValueError) as error:

@@ -47,9 +47,9 @@ async def main():
         await observer.ready.wait()
         if sys.argv[4] == "frozen": sandbox.freeze()
         print(sandbox.tmp, flush=True)
-    print(backend.keeper_pid, flush=True)
     if sys.argv[5] == "forks" and os.fork() == 0:
         import time; time.sleep(20); os._exit(0)
+    print(backend.keeper_pid, flush=True)
     await asyncio.Event().wait()
 
 asyncio.run(main())
@@ -162,7 +162,9 @@ def run_engine(
 
 def end(engine: subprocess.Popen[str]) -> None:
     engine.kill()
-    engine.communicate()
+    engine.wait()
+    assert engine.stdout is not None
+    engine.stdout.close()
 
 
 # -- the engine dies --------------------------------------------------------------------------------------------------
@@ -186,6 +188,7 @@ def test_nothing_outlives_a_killed_engine_that_has_forked(tmp_path: Path) -> Non
     mark = f"{tmp_path.name}-{os.getpid()}"
     engine, _, keeper = run_engine("plain", mark, forks=True)
     fork = [pid for pid in process_table.children_of(engine.pid) if pid != keeper]
+    assert fork
     try:
         end(engine)
         wait_gone(keeper)
@@ -249,8 +252,11 @@ def test_an_engine_without_privileges_leaves_nothing_either(tmp_path: Path) -> N
 def test_without_proc_process_groups_do_not_outlive_the_engine(tmp_path: Path) -> None:
     mark = f"{tmp_path.name}-{os.getpid()}"
     engine, folders, keeper = run_engine("double-forked", mark, environment={"LAMBDABOX_HIDE_PROC": "1"})
+    processes = marked(mark)
     end(engine)
     wait_gone(keeper)
+    for pid in processes:
+        wait_gone(pid)
     assert marked(mark) == []
     assert not any(folder.exists() for folder in folders)
 

@@ -10,7 +10,7 @@ from .transport import clean_header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, List, Optional, Tuple
+    from typing import Callable, Dict, List, Optional, Tuple
 
     from .parts import Transport
     from .transport import Response
@@ -26,15 +26,25 @@ _ID_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234
 
 
 class DefaultRuntimeApi:
-    """next, response, error and init error, with each answer's status turned into success or a RuntimeApiError."""
+    """next, response, error and init error, with each answer's status turned into success or a RuntimeApiError.
+
+    With `polls_ahead` an answer takes the next poll along, so the server must take pipelined requests and the transport `ahead`.
+    """
 
     def __init__(
-        self, transport: Transport, api_version: str = "2018-06-01", *, pause: Callable[[float], object] = sleep
+        self,
+        transport: Transport,
+        api_version: str = "2018-06-01",
+        *,
+        polls_ahead: bool = False,
+        pause: Callable[[float], object] = sleep,
     ) -> None:
         version = check_version(api_version)
         self._transport = transport
         self._pause = pause
         self._next_path = f"/{version}/runtime/invocation/next"
+        # A transport of your own need not know of polling ahead.
+        self._ahead = {"ahead": self._next_path} if polls_ahead else {}
         self._invocation_path = f"/{version}/runtime/invocation/"
         self._init_error_path = f"/{version}/runtime/init/error"
 
@@ -63,7 +73,7 @@ class DefaultRuntimeApi:
     def response(self, invocation: Invocation, body: bytes, content_type: str) -> None:
         """Deliver the result of an invocation."""
         headers = [("Content-Type", content_type)]
-        self._post("response", self._path(invocation, "/response"), _with_nonce(headers, invocation), body)
+        self._post("response", self._path(invocation, "/response"), _with_nonce(headers, invocation), body, self._ahead)
 
     def error(
         self,
@@ -79,12 +89,12 @@ class DefaultRuntimeApi:
             headers.append(("Lambda-Runtime-Function-Error-Type", _ascii(error_type)))
         if cause is not None and len(cause) < _CAUSE_LIMIT:
             headers.append(("Lambda-Runtime-Function-XRay-Error-Cause", _ascii(cause)))
-        self._post("error", self._path(invocation, "/error"), _with_nonce(headers, invocation), document)
+        self._post("error", self._path(invocation, "/error"), _with_nonce(headers, invocation), document, self._ahead)
 
     def init_error(self, document: bytes, error_type: str) -> None:
         """Report that initialisation failed; the runtime exits afterwards."""
         headers = [("Content-Type", "application/json"), ("Lambda-Runtime-Function-Error-Type", _ascii(error_type))]
-        self._post("init error", self._init_error_path, headers, document)
+        self._post("init error", self._init_error_path, headers, document, {})
 
     def _path(self, invocation: Invocation, call: str) -> str:
         request_id = invocation.request_id
@@ -93,10 +103,12 @@ class DefaultRuntimeApi:
             request_id = "".join(chr(byte) if chr(byte) in _ID_CHARS else f"%{byte:02X}" for byte in raw)
         return self._invocation_path + request_id + call
 
-    def _post(self, call: str, path: str, headers: List[Tuple[str, str]], body: bytes) -> None:
+    def _post(
+        self, call: str, path: str, headers: List[Tuple[str, str]], body: bytes, ahead: Dict[str, str]
+    ) -> None:
         pause = _FIRST_PAUSE_SECONDS
         for attempt in range(1, _ATTEMPTS + 1):
-            response = self._transport.post(path, headers, body)
+            response = self._transport.post(path, headers, body, **ahead)
             status = response.status
             if 200 <= status < 300:
                 return

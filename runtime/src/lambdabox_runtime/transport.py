@@ -4,6 +4,8 @@ A call to `/next` may wait for hours in a frozen process, so reads have no timeo
 thaws, so the first failure on one is repeated at once on a new connection; failures after that wait longer each time and
 end, after some ten seconds of trying, in a TransportError. Repeating an answer is safe: the platform takes only one per request id.
 
+An answer can take the next poll along in the same write (`ahead`): one turn of the loop is one round trip then, not two.
+
 The socket comes from the C module under `socket`: it has the same methods, costs a tenth of the import, and stays itself when user
 code patches `socket`. Python opens sockets close-on-exec, so the handler's subprocesses never hold the connection.
 """
@@ -56,22 +58,43 @@ class HttpTransport:
         self._pause = pause
         self._socket: Optional[socket.socket] = None
         self._buffer = memoryview(bytearray(_BUFFER_SIZE))
+        self._ahead: Optional[str] = None  # the path of a GET that was sent along with the last POST
+        self._early = b""  # what has come of its answer
 
     def get(self, path: str, headers: Iterable[Tuple[str, str]] = ()) -> Response:
         """GET, waiting for the response as long as it takes."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and self._socket is not None:
+            if ahead == path:
+                try:
+                    return self._receive(self._socket, needs_body=True)
+                except OSError as error:
+                    self._forget(error)
+                except BaseException:
+                    self.close()
+                    raise
+            else:
+                self.close()
         head = f"GET {path} HTTP/1.1\r\nHost: {self._authority}\r\n{_lines(headers)}\r\n"
         return self._exchange(head.encode("utf-8", "surrogateescape"), b"", needs_body=True)
 
-    def post(self, path: str, headers: Iterable[Tuple[str, str]], body: bytes) -> Response:
-        """POST a body of known length."""
+    def post(
+        self, path: str, headers: Iterable[Tuple[str, str]], body: bytes, *, ahead: Optional[str] = None
+    ) -> Response:
+        """POST a body of known length; `ahead` is the path that will be got next: that request is sent along, in the same write."""
+        if self._ahead is not None:
+            self.close()
         head = (
             f"POST {path} HTTP/1.1\r\nHost: {self._authority}\r\nContent-Length: {len(body)}\r\n{_lines(headers)}\r\n"
         )
-        return self._exchange(head.encode("utf-8", "surrogateescape"), body, needs_body=False)
+        tail = b"" if ahead is None else f"GET {ahead} HTTP/1.1\r\nHost: {self._authority}\r\n\r\n".encode()
+        return self._exchange(head.encode("utf-8", "surrogateescape"), body, needs_body=False, tail=tail, ahead=ahead)
 
     def close(self) -> None:
         """Close the connection; the next call opens another."""
         connection, self._socket = self._socket, None
+        self._ahead = None
+        self._early = b""
         if connection is None:
             return
         try:
@@ -83,7 +106,9 @@ class HttpTransport:
 
     # -- one exchange -------------------------------------------------------------------------------------------------
 
-    def _exchange(self, head: bytes, body: bytes, *, needs_body: bool) -> Response:
+    def _exchange(
+        self, head: bytes, body: bytes, *, needs_body: bool, tail: bytes = b"", ahead: Optional[str] = None
+    ) -> Response:
         attempts = 0
         pause = _FIRST_PAUSE_SECONDS
         while True:
@@ -93,12 +118,13 @@ class HttpTransport:
                 if connection is None:
                     connection = self._connect()
                 try:
-                    _send(connection, head, body)
+                    _send(connection, head, body, tail)
                 except (BrokenPipeError, ConnectionResetError):
                     # A server that refuses a body early answers, then closes: its answer may be here already.
                     response = self._receive(connection, needs_body=needs_body)
                     self.close()
                     return response
+                self._ahead = ahead
                 return self._receive(connection, needs_body=needs_body)
             except OSError as error:
                 self._forget(error)
@@ -139,7 +165,8 @@ class HttpTransport:
         connection = self._socket
         if connection is not None and error.errno in (errno.EBADF, errno.ENOTSOCK):
             # The number is no longer our socket's: let go of it without closing it.
-            self._socket = None
+            self._socket = self._ahead = None
+            self._early = b""
             connection.detach()
             return
         self.close()
@@ -147,7 +174,13 @@ class HttpTransport:
     # -- receiving ----------------------------------------------------------------------------------------------------
 
     def _receive(self, connection: socket.socket, *, needs_body: bool) -> Response:
-        filled = 0
+        early = self._early
+        filled = len(early)
+        if filled:
+            self._early = b""
+            if filled > len(self._buffer):
+                self._buffer = memoryview(bytearray(filled))
+            self._buffer[:filled] = early
         while True:
             filled, end = self._receive_head(connection, filled)
             status, headers = parse_head(str(self._buffer[:end], "utf-8", "surrogateescape"))
@@ -161,7 +194,7 @@ class HttpTransport:
         keeps_open = headers.get("connection", "").lower() != "close"
         try:
             if status in (204, 304):
-                body, surplus = b"", filled - start
+                body, surplus = b"", bytes(self._buffer[start:filled])
             elif "chunked" in headers.get("transfer-encoding", "").lower():
                 body, surplus = self._receive_chunks(connection, start, filled)
             elif "content-length" in headers:
@@ -173,9 +206,11 @@ class HttpTransport:
             # The answer to a POST is its status; a body that never came does not unsay it.
             if needs_body:
                 raise
-            body, surplus, keeps_open = b"", 0, False
-        if not keeps_open or surplus:
+            body, surplus, keeps_open = b"", b"", False
+        if not keeps_open or (surplus and self._ahead is None):
             self.close()
+        else:
+            self._early = surplus
         return Response(status, headers, body)
 
     def _receive_head(self, connection: socket.socket, filled: int) -> Tuple[int, int]:
@@ -197,10 +232,13 @@ class HttpTransport:
                 raise _ConnectionLostError("the connection was closed")
             filled += count
 
-    def _receive_length(self, connection: socket.socket, length: int, start: int, filled: int) -> Tuple[bytes, int]:
+    def _receive_length(
+        self, connection: socket.socket, length: int, start: int, filled: int
+    ) -> Tuple[bytes, bytes]:
         at_hand = filled - start
         if at_hand >= length:
-            return bytes(self._buffer[start : start + length]), at_hand - length
+            end = start + length
+            return bytes(self._buffer[start:end]), bytes(self._buffer[end:filled]) if end < filled else b""
         body = bytearray(length)
         view = memoryview(body)
         view[:at_hand] = self._buffer[start:filled]
@@ -209,17 +247,17 @@ class HttpTransport:
             if not count:
                 raise _ConnectionLostError("the connection was closed within a body")
             at_hand += count
-        return body, 0
+        return body, b""
 
-    def _receive_rest(self, connection: socket.socket, start: int, filled: int) -> Tuple[bytes, int]:
+    def _receive_rest(self, connection: socket.socket, start: int, filled: int) -> Tuple[bytes, bytes]:
         body = bytearray(self._buffer[start:filled])
         while True:
             chunk = connection.recv(_BUFFER_SIZE)
             if not chunk:
-                return body, 0
+                return body, b""
             body += chunk
 
-    def _receive_chunks(self, connection: socket.socket, start: int, filled: int) -> Tuple[bytes, int]:
+    def _receive_chunks(self, connection: socket.socket, start: int, filled: int) -> Tuple[bytes, bytes]:
         pending = bytearray(self._buffer[start:filled])
         body = bytearray()
         while True:
@@ -238,7 +276,7 @@ class HttpTransport:
             pending = pending[size + 2 :]
         while self._take_line(connection, pending):
             pass  # trailers carry nothing a runtime asks for
-        return body, len(pending)
+        return body, bytes(pending)
 
     def _take_line(self, connection: socket.socket, pending: bytearray) -> bytes:
         while True:
@@ -301,9 +339,9 @@ def _lines(headers: Iterable[Tuple[str, str]]) -> str:
     return text
 
 
-def _send(connection: socket.socket, head: bytes, body: bytes) -> None:
+def _send(connection: socket.socket, head: bytes, body: bytes, tail: bytes) -> None:
     if len(body) <= _JOIN_LIMIT:
-        connection.sendall(head + body if body else head, _SEND_FLAGS)
+        connection.sendall(head + body + tail if body else head + tail, _SEND_FLAGS)
         return
     if hasattr(connection, "sendmsg"):
         sent = connection.sendmsg((head, body), (), _SEND_FLAGS)
@@ -315,6 +353,8 @@ def _send(connection: socket.socket, head: bytes, body: bytes) -> None:
     rest = memoryview(body)[sent - len(head) :]
     if rest:
         connection.sendall(rest, _SEND_FLAGS)
+    if tail:
+        connection.sendall(tail, _SEND_FLAGS)
 
 
 def _length(text: str) -> int:

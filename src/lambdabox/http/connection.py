@@ -61,6 +61,7 @@ class Connection(asyncio.Protocol):
         "_eof",
         "_head_fed",
         "_heads",
+        "_held",
         "_in_head",
         "_incoming",
         "_limits",
@@ -103,6 +104,7 @@ class Connection(asyncio.Protocol):
         self._upgrade_body = False
         self._deaf = False  # nothing more is parsed: what still comes is thrown away
         self._eof = False
+        self._held = b""  # answers that go out with the next one
         self._dispatching = False
         self._linger: asyncio.TimerHandle | None = None
         self.is_draining = False
@@ -126,21 +128,39 @@ class Connection(asyncio.Protocol):
         if self._incoming is None and not self._in_head:
             known = self._heads.recognize(self, data)
             if known is not None:
-                self.served += 1
-                known.received = len(known.body)
-                known.is_whole = known.complete = True
-                if self._active is None and not self._queue:
-                    self._run(known)
-                    if self._queue and self._active is None:
-                        self._dispatch()
-                else:
-                    self._queue.append(known)
-                    self._after_data()
-                return
+                rest = self._accept_known(known, data)
+                if rest is None:
+                    return
+                data = rest
             self._candidate = self._heads.candidate(data)
         self._feed(data)
         self._candidate = None
         self._after_data()
+
+    def _accept_known(self, known: ServedExchange, data: bytes) -> bytes | None:
+        """Take recognized requests, as many as `data` holds; what follows them is returned for the parser, None when nothing does."""
+        queue, heads = self._queue, self._heads
+        while True:
+            self.served += 1
+            known.is_whole = known.complete = True
+            size = known.received
+            known.received = len(known.body)
+            if size == len(data):
+                break
+            queue.append(known)
+            data = data[size:]
+            following = heads.recognize(self, data)
+            if following is None:
+                return data
+            known = following
+        if self._active is None and not queue:
+            self._run(known)
+            if queue and self._active is None:
+                self._dispatch()
+        else:
+            queue.append(known)
+            self._after_data()
+        return None
 
     def eof_received(self) -> bool:
         self._eof = True
@@ -439,6 +459,21 @@ class Connection(asyncio.Protocol):
 
     # -- what exchanges ask for ---------------------------------------------------------------------------------------
 
+    @property
+    def has_more(self) -> bool:
+        """The peer's next request is here, whole."""
+        return bool(self._queue) and self._queue[0].is_whole and not self._deaf
+
+    def hold(self, data: bytes) -> None:
+        """Keep an answer until the next one is written."""
+        self._held += data
+        self.write = self._write_held
+
+    def _write_held(self, data: bytes) -> None:
+        held, self._held = self._held, b""
+        self.write = self._transport.write
+        self._transport.write(held + data)
+
     def answered(self, exchange: ServedExchange) -> None:
         """The answer of the active exchange is written."""
         self._active = None
@@ -513,6 +548,8 @@ class Connection(asyncio.Protocol):
     def _shut(self, *, linger: bool) -> None:
         self._deaf = True
         self._queue.clear()
+        if self._held:
+            self._write_held(b"")
         if linger and not self._eof and not self._transport.is_closing():
             self._transport.write_eof()
             self.update_reading()

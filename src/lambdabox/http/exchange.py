@@ -60,8 +60,12 @@ class Exchange(Protocol):
     def resume_body(self) -> None:
         """Go on after `pause_body`."""
 
-    def respond(self, status: int, headers: Headers = (), body: bytes = b"") -> None:
-        """Answer with a whole body: one write. Content-Length is added; if the request body is not in yet, the rest of it is thrown away."""
+    def respond(self, status: int, headers: Headers = (), body: bytes = b"", *, lazily: bool = False) -> None:
+        """Answer with a whole body: one write. Content-Length is added; if the request body is not in yet, the rest of it is thrown away.
+
+        `lazily`: a peer that has already sent its next request does not wait for this answer, so it may go out together with the next
+        one, whenever that is.
+        """
 
     def start(self, status: int, headers: Headers = ()) -> None:
         """Begin a streamed answer (chunked, unless Content-Length is among the headers)."""

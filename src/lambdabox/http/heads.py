@@ -33,13 +33,16 @@ class SeenHeads:
         self._lines: dict[bytes, tuple[str, str, str]] = {}
 
     def recognize(self, connection: Connection, data: bytes) -> ServedExchange | None:
-        """The complete request that `data` is, if its head is known and it is nothing else."""
+        """The complete request that `data` begins with, if its head is known; `received` is how many bytes of `data` it is."""
         line_end = data.find(b"\r\n", 0, HEAD_BYTES)
         end = data.find(b"\r\n\r\n", line_end, line_end + HEAD_BYTES)
         if line_end < 0 or end < 0:
             return None
         known = self._blocks.get(data[line_end:end])
-        if known is None or len(data) != end + 4 + known[1]:
+        if known is None:
+            return None
+        size = end + 4 + known[1]
+        if len(data) < size:
             return None
         line = data[:line_end]
         parts = self._lines.get(line)
@@ -48,8 +51,9 @@ class SeenHeads:
             if parts is None:
                 return None
         exchange = ServedExchange(connection, parts[0], parts[1], parts[2], known[0].copy(), keep_alive=True)
+        exchange.received = size
         if known[1]:
-            exchange.body = data[end + 4 :]
+            exchange.body = data[end + 4 : size]
         return exchange
 
     def candidate(self, data: bytes) -> bytes | None:

@@ -204,8 +204,8 @@ class ServedExchange:
 
     # -- the answer ---------------------------------------------------------------------------------------------------
 
-    def respond(self, status: int, headers: Headers = (), body: bytes = b"") -> None:
-        """Answer with a whole body."""
+    def respond(self, status: int, headers: Headers = (), body: bytes = b"", *, lazily: bool = False) -> None:
+        """Answer with a whole body; `lazily` together with the next answer, if the peer's next request is here already."""
         if self.state != WAITING:
             raise InternalError(f"{self!r} is answered twice")
         if status in {204, 304}:
@@ -219,7 +219,9 @@ class ServedExchange:
         self.state = FINISHED
         if not self.is_closed:
             connection = self._connection
-            if self.method == "HEAD":
+            if lazily and connection.has_more:
+                connection.hold(head + body)
+            elif self.method == "HEAD":
                 connection.write(head)
             elif len(body) < ONE_WRITE:
                 connection.write(head + body)
@@ -229,7 +231,7 @@ class ServedExchange:
             connection.answered(self)
 
     def start(self, status: int, headers: Headers = ()) -> None:
-        """Begin a streamed answer."""
+        """Begin a streamed answer; to read the request body meanwhile, call `stream` before."""
         if self.state != WAITING:
             raise InternalError(f"{self!r} is answered twice")
         kept = []
@@ -303,7 +305,9 @@ class ServedExchange:
 
     def _connection_header(self) -> str:
         if self.expects_continue and not self.is_whole:
-            # The client was not told to go on: whether it sends the body now is its choice, so no request can follow.
+            # The client was not told to go on, and after an answer it cannot be: whether it sends the body is its choice
+            # now, so no request can follow.
+            self.expects_continue = False
             self.keep_alive = False
         if self._connection.is_draining or self.is_cut:
             self.keep_alive = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 from collections.abc import Callable
 from types import TracebackType
@@ -152,16 +151,15 @@ class HttpServer:
 
     async def listen(self, host: str, port: int, policy: HostPolicy | None) -> None:
         """Begin to listen; `open_server` does it."""
+        if not 0 <= port <= 65535:
+            raise AddressInUseError(host, port, "ports go from 0 to 65535")
         # `localhost` is two addresses, and port 0 would give each of them a port of its own.
         bound = "127.0.0.1" if host == "localhost" and port == 0 else host
         try:
             self.listener = await self.loop.create_server(lambda: Connection(self), bound or None, port, backlog=BACKLOG)
-        except (OSError, OverflowError) as error:
-            number = getattr(error, "errno", None)
-            reason = _REASONS.get(number, "") if number is not None else ""
-            raise AddressInUseError(
-                host, port, reason or (os.strerror(number) if number and number > 0 else str(error))
-            ) from error
+        except OSError as error:
+            # A name that cannot be resolved has a number of its own and no entry in the table.
+            raise AddressInUseError(host, port, _REASONS.get(error.errno or 0) or error.strerror or str(error)) from error
         self.host = host
         self.port = self.listener.sockets[0].getsockname()[1]
         if policy is not None:

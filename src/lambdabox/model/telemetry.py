@@ -6,15 +6,15 @@ rendering of the same records (`protocol.log_lines`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from lambdabox.model.fact import named_fact
 from lambdabox.model.moment import iso
 
 TRACE_TYPE = "X-Amzn-Trace-Id"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@named_fact
 class TelemetryEvent:
     """One telemetry event as a subscriber gets it: `time` (UTC, milliseconds), `type`, and `record`, a dict or a log line."""
 
@@ -27,7 +27,7 @@ class TelemetryEvent:
         return {"time": self.time, "type": self.type, "record": self.record}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@named_fact
 class Span:
     """A part of an invocation's time."""
 
@@ -49,7 +49,7 @@ def _spans(out: dict[str, Any], spans: tuple[Span, ...]) -> None:
         out["spans"] = [span.as_dict() for span in spans]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@named_fact
 class InitStart:
     """Init begins."""
 
@@ -79,7 +79,7 @@ class InitStart:
         return out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@named_fact
 class InitRuntimeDone:
     """The runtime is through with Init, or failed in it."""
 
@@ -96,7 +96,7 @@ class InitRuntimeDone:
         return out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@named_fact
 class InitReport:
     """Init is over, extensions included."""
 
@@ -115,7 +115,7 @@ class InitReport:
         return out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@named_fact
 class Start:
     """An invocation begins."""
 
@@ -133,7 +133,7 @@ class Start:
         return out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@named_fact
 class RuntimeDone:
     """The runtime is through with an invocation; extensions may still work."""
 
@@ -161,7 +161,7 @@ class RuntimeDone:
         return out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@named_fact
 class InvocationReport:
     """An invocation is over, extensions included. `max_memory_used_mb` is measured where the processes run."""
 
@@ -201,7 +201,7 @@ class InvocationReport:
         return out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@named_fact
 class ExtensionState:
     """Where an extension stands at the end of Init: `Ready`, or the state it failed in, with its error type."""
 

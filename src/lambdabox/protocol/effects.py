@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from lambdabox.model.fact import fact
 from lambdabox.model.invocation import Invocation
 from lambdabox.model.telemetry import PlatformRecord, Span
 from lambdabox.protocol.events import Call
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class StartProcess:
     """Start the runtime or an external extension."""
 
@@ -17,7 +16,7 @@ class StartProcess:
     is_runtime: bool
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class AnswerNext:
     """Answer a runtime's poll with an invocation."""
 
@@ -26,7 +25,7 @@ class AnswerNext:
     deadline_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class AnswerExtensionInvoke:
     """Answer an extension's poll with INVOKE."""
 
@@ -35,7 +34,7 @@ class AnswerExtensionInvoke:
     deadline_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class AnswerExtensionShutdown:
     """Answer an extension's poll with SHUTDOWN."""
 
@@ -44,14 +43,14 @@ class AnswerExtensionShutdown:
     deadline_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Accept:
     """Answer an API call with 202."""
 
     call: Call
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class AcceptRegistration:
     """Answer a registration."""
 
@@ -60,7 +59,7 @@ class AcceptRegistration:
     with_account_id: bool
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Refuse:
     """Answer an API call with an error; nothing moved."""
 
@@ -70,7 +69,7 @@ class Refuse:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class BeginStream:
     """The runtime streams its response: let the bytes of `call` flow to the caller."""
 
@@ -79,14 +78,14 @@ class BeginStream:
     content_type: str
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class CollectResponse:
     """The body of a buffered response is on its way: gather it."""
 
     call: Call
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class CompleteInvocation:
     """The caller's answer: released the moment the runtime has delivered it.
 
@@ -101,7 +100,7 @@ class CompleteInvocation:
     is_streamed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class FinishInvocation:
     """The invocation is over for the environment: its figures, all but the measured memory."""
 
@@ -116,7 +115,7 @@ class FinishInvocation:
     tenant_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class EmitTelemetry:
     """Something the platform says."""
 
@@ -124,41 +123,41 @@ class EmitTelemetry:
     request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Available:
     """The environment can take an invocation."""
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Freeze:
     """Stop every process."""
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Thaw:
     """Let every process go on."""
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Terminate:
     """SIGTERM to a process group."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Kill:
     """SIGKILL to a process and its descendants."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class ClearSandbox:
     """SIGKILL everything; SandboxCleared follows."""
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class CloseSandbox:
     """The end: nothing follows."""
 

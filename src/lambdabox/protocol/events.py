@@ -5,47 +5,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from lambdabox.model.fact import fact
 from lambdabox.model.invocation import Invocation
 
 Call = object
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class InitRequested:
     """Init ahead of an invocation."""
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class InvokeRequested:
-    """The environment is to run an invocation."""
+    """The environment is to run an invocation; without `takes_stream` a streamed response is gathered for its caller."""
 
     invocation: Invocation
+    takes_stream: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class CallerLeft:
     """Who asked for the invocation does not wait any more."""
 
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class RuntimePolledNext:
     """GET /runtime/invocation/next."""
 
     call: Call
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class PollAbandoned:
     """A peer whose poll was parked went away."""
 
     call: Call
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class ResponseBegan:
     """The head of a POST /response is in, its body is still coming."""
 
@@ -55,7 +55,7 @@ class ResponseBegan:
     content_type: str = "application/octet-stream"
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class RuntimeResponded:
     """A whole POST /response is in: `body` when buffered; a streamed body has passed by, `size` bytes of it.
 
@@ -74,7 +74,7 @@ class RuntimeResponded:
     error_body: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class RuntimeFailed:
     """POST /runtime/invocation/{id}/error."""
 
@@ -85,7 +85,7 @@ class RuntimeFailed:
     error_type: str
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class RuntimeInitFailed:
     """POST /runtime/init/error."""
 
@@ -95,7 +95,7 @@ class RuntimeInitFailed:
     error_type: str
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class ExtensionRegistered:
     """POST /extension/register, parsed; `identifier` is fresh."""
 
@@ -106,7 +106,7 @@ class ExtensionRegistered:
     wants_account_id: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class ExtensionPolledNext:
     """GET /extension/event/next."""
 
@@ -114,7 +114,7 @@ class ExtensionPolledNext:
     identifier: str
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class ExtensionFailed:
     """POST /extension/init/error or /extension/exit/error."""
 
@@ -125,7 +125,7 @@ class ExtensionFailed:
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class LaunchFailed:
     """A process could not be started; `text` is the system's reason."""
 
@@ -134,7 +134,7 @@ class LaunchFailed:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class ProcessExited:
     """A process of the environment ended."""
 
@@ -144,22 +144,22 @@ class ProcessExited:
     out_of_memory: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class MemoryExceeded:
     """The processes together went over the memory limit, and it is enforced."""
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class SandboxCleared:
     """No process of the environment is left."""
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class DeadlineReached:
     """`machine.deadline` is now, or was."""
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class ShutdownRequested:
     """The environment is to end: `spindown`, `timeout` or `failure`."""
 

@@ -125,7 +125,7 @@ def prepare_launch(
 def _python(request: _Request) -> Launch:
     """Contract 7.1; layer folders follow the identifier, not the interpreter that serves it."""
     interpreter = request.interpreter(request.override)
-    environment = {"_LAMBDABOX_RUNTIME_LIBRARY": str(runtime_library())}
+    environment = {"_LAMBDABOX_RUNTIME_LIBRARY": str(runtime_library()), "_LAMBDABOX_POLLS_AHEAD": "1"}
     layers = request.layer_folders("python", f"python/lib/python{request.identifier.version}/site-packages")
     if layers:
         environment["_LAMBDABOX_LAYER_PATHS"] = os.pathsep.join(layers)

@@ -220,7 +220,8 @@ class RuntimeApi:
         cast("Exchange", call).respond(200, JSON_HEADERS, extensions_api.shutdown_event(reason, deadline_ms))
 
     def accept(self, call: Call) -> None:
-        cast("Exchange", call).respond(202, JSON_HEADERS, ACCEPTED_BODY)
+        # A runtime that has sent its next poll along does not wait for this answer: one write serves both.
+        cast("Exchange", call).respond(202, JSON_HEADERS, ACCEPTED_BODY, lazily=True)
 
     def accept_registration(self, call: Call, identifier: str, *, with_account_id: bool) -> None:
         function = self._environment.function

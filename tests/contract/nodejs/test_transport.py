@@ -81,6 +81,7 @@ def test_the_invocation_id_is_echoed(start: Starter) -> None:
     assert "lambda-runtime-invocation-id" not in function.invoke(1).headers
 
 
+@pytest.mark.slow
 def test_a_platform_that_is_gone_ends_the_process(start: Starter) -> None:
     function = start(ECHO)
     function.wait_until_waiting()

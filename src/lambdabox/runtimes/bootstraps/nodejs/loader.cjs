@@ -126,9 +126,9 @@ function honourNodePath() {
   }
 }
 
-async function importModule(file) {
+async function importModule(file, importFile) {
   honourNodePath();
-  return import(require('url').pathToFileURL(file).href);
+  return importFile(require('url').pathToFileURL(file).href);
 }
 
 function explain(error, errors) {
@@ -143,7 +143,7 @@ function explain(error, errors) {
  * Parity: a handler file that is an ES module is named by AWS's rules, but a folder of the module's name does not hide
  * `<name>.mjs` or `<name>.cjs` beside it.
  */
-function load({ handlerName, taskRoot, modern, take }, failed, done) {
+function load({ handlerName, taskRoot, modern, take, importFile }, failed, done) {
   const fail = (error) => failed(explain(error, take('errors.cjs')));
   const runtimeError = (type, message) => take('errors.cjs').runtimeError(type, message);
 
@@ -174,7 +174,7 @@ function load({ handlerName, taskRoot, modern, take }, failed, done) {
       }
     }
     if (loaded !== undefined) finish(loaded, properties);
-    else importModule(file).then((namespace) => finish(namespace, properties)).catch(fail);
+    else importModule(file, importFile).then((namespace) => finish(namespace, properties)).catch(fail);
   } catch (error) {
     fail(error);
   }

@@ -16,10 +16,12 @@ const ALREADY_DONE =
 function createLoop({ api, logs, modern, take }) {
   const { classicContext, missingVariables, modernContext, setTraceId } = take('context.cjs');
   const { enter, streamingOptions } = take('awslambda.cjs');
-  const exit = process.exit.bind(process);
+  const exit = process.exit.bind(process); // the function may replace what is global
+  const soon = setImmediate;
   let handler;
   let streaming; // the options of a streaming handler
   let started = false; // the first /next is out: failures are no init errors any more
+  let isEnding = false; // a failure is being reported, the process ends after it
   let active = null; // the invocation that waits for its answer
   let whenEmpty = null; // what to do when the event loop has nothing left
 
@@ -171,8 +173,10 @@ function createLoop({ api, logs, modern, take }) {
       if (active !== invocation) return;
       active = null;
       // Node.js 22 and older let the loop run empty before they ask for more; the caller has the whole answer already.
-      if (!modern && (context === undefined || context.callbackWaitsForEmptyEventLoop)) whenEmpty = next;
-      else next();
+      if (!modern && (context === undefined || context.callbackWaitsForEmptyEventLoop)) {
+        whenEmpty = next;
+        api.idle();
+      } else next();
     };
     const broken = (error) => {
       if (invocation.isSettled) return;
@@ -246,11 +250,10 @@ function createLoop({ api, logs, modern, take }) {
       then();
     });
     if (modern) return;
-    let isCrashing = false;
     const crashOnce = (title, error, code) => {
       logs.logError(errors(), title, error);
-      if (isCrashing) return;
-      isCrashing = true;
+      if (isEnding) return;
+      isEnding = true;
       crash(error, code);
     };
     process.on('uncaughtException', (error) => crashOnce('Uncaught Exception', error, EXIT_UNCAUGHT_EXCEPTION));
@@ -260,6 +263,7 @@ function createLoop({ api, logs, modern, take }) {
   }
 
   function initFailed(error) {
+    isEnding = true;
     logs.logError(errors(), modern ? 'Init Error' : 'Uncaught Exception', error);
     postInitError(error, () => exit(modern ? 1 : EXIT_UNCAUGHT_EXCEPTION));
   }
@@ -275,8 +279,12 @@ function createLoop({ api, logs, modern, take }) {
       const missing = missingVariables();
       if (missing.length > 0) throw platformError(`Missing required environment variables: ${missing.join(', ')}`);
     }
-    started = true;
-    next();
+    // What the modules' own promises and ticks throw still belongs to Init.
+    soon(() => {
+      if (isEnding) return;
+      started = true;
+      next();
+    });
   }
 
   return { initFailed, listen, start };

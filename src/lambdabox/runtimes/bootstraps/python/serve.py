@@ -9,7 +9,9 @@ from _lambdabox_runtime.context import DefaultContextFactory
 from _lambdabox_runtime.environment import DefaultEnvironment
 from _lambdabox_runtime.errors import LambdaboxRuntimeError
 from _lambdabox_runtime.runtime import Runtime
+from _lambdabox_runtime.runtime_api import DefaultRuntimeApi
 from _lambdabox_runtime.serializer import JsonSerializer
+from _lambdabox_runtime.transport import HttpTransport
 
 from . import streams
 from .loader import load_handler, set_search_path
@@ -93,9 +95,14 @@ def main(bootstrap_folder, library_folder):
 
     try:
         environment = DefaultEnvironment()
+        runtime_api = None
+        if os.environ.pop("_LAMBDABOX_POLLS_AHEAD", None):
+            # Our own Runtime API said that it takes the next poll along with an answer.
+            runtime_api = DefaultRuntimeApi(HttpTransport(environment.runtime_api), polls_ahead=True)
         Runtime(
             initialize,
             environment=environment,
+            runtime_api=runtime_api,
             context_factory=ContextFactory(environment, log),
             serializer=JsonSerializer(ensure_ascii=ensure_ascii),
             error_reporter=LazyErrorReporter(log, (bootstrap_folder + os.sep, library_folder + os.sep), ensure_ascii),

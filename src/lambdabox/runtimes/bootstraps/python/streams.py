@@ -8,14 +8,17 @@ import sys
 
 
 def write_through():
-    for name, errors in (("stdout", "strict"), ("stderr", "backslashreplace")):
-        stream = getattr(sys, name)
-        if stream is None:
+    for number, name, errors in ((1, "stdout", "strict"), (2, "stderr", "backslashreplace")):
+        old = getattr(sys, name)
+        if old is None:
             continue  # the descriptor was closed before we started
-        stream.flush()
-        raw = getattr(stream.buffer, "raw", stream.buffer)
-        fresh = io.TextIOWrapper(
+        old.flush()
+        # A raw file of its own: the old stream closes the one it has when it goes.
+        raw = io.FileIO(number, "wb", closefd=False)
+        raw.name = "<{0}>".format(name)
+        stream = io.TextIOWrapper(
             raw, encoding="utf-8", errors=errors, newline="\n" if os.name == "posix" else None, write_through=True
         )
-        setattr(sys, name, fresh)
-        setattr(sys, "__{0}__".format(name), fresh)
+        stream.mode = "w"
+        setattr(sys, name, stream)
+        setattr(sys, "__{0}__".format(name), stream)
