@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.tested toolchains
-	$(BIN)/python tests/run.py $(ARGS)
+	$(BIN)/pytest -n $(JOBS) $(ARGS)
 
 check: $(VENV)/.tested
 	$(BIN)/ruff format --check .

@@ -35,7 +35,7 @@ def _children() -> set[int]:
 
 
 def _scratch() -> set[str]:
-    return {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("lambdabox-")}
+    return {name for name in os.listdir(tempfile.gettempdir()) if name.startswith(f"lambdabox-{os.getpid()}-")}
 
 
 @pytest.fixture(autouse=True)
@@ -55,5 +55,4 @@ def no_leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
                 pass
         time.sleep(0.005)  # a process that ends has no event that could be waited for here
     assert not left, f"processes left behind: {left}"
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        assert not _scratch() - scratch, "scratch folders left behind"
+    assert not _scratch() - scratch, "scratch folders left behind"

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +25,7 @@ VERSIONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 if str(LIBRARY) not in sys.path:
     sys.path.insert(0, str(LIBRARY))
 
-AWS_CLIENT = (
-    "import sys; from awslambdaric.__main__ import main; import runtime_client; sys.path.insert(0, sys.argv.pop(1)); main(sys.argv)"
-)
+AWS_CLIENT = "import sys; from awslambdaric.__main__ import main; import runtime_client; sys.path.insert(0, sys.argv.pop(1)); main(sys.argv)"
 ACCEPTED = b'HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"status":"OK"}\n'
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:my-function"
 
@@ -187,6 +186,8 @@ class Running:
     """A runtime process that was started by a test."""
 
     process: subprocess.Popen[bytes]
+    stdout_file: Any
+    stderr_file: Any
     log_reader: int | None = None
 
     def exit_code(self) -> int:
@@ -194,9 +195,14 @@ class Running:
 
     def output(self) -> tuple[str, str]:
         """End the process, if it has not ended, and give what it wrote to stdout and stderr."""
+        self.end()
+        self.stdout_file.seek(0)
+        self.stderr_file.seek(0)
+        return self.stdout_file.read().decode("utf-8", "backslashreplace"), self.stderr_file.read().decode()
+
+    def end(self) -> None:
         self.process.kill()
-        out, err = self.process.communicate(timeout=20)
-        return out.decode(), err.decode()
+        self.process.wait(20)
 
     def stdout(self) -> str:
         return self.output()[0]
@@ -268,25 +274,28 @@ class Starter:
             reader, writer = os.pipe()
             variables["_LAMBDA_TELEMETRY_LOG_FD"] = str(writer)
             passed = (writer,)
+        # Files take whatever is written, so that no process waits for a test to read.
+        out, err = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115 - closed with the starter
         process = subprocess.Popen(
             command,
             cwd=self.folder,
             env=variables,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=out,
+            stderr=err,
             pass_fds=passed,
         )
         for descriptor in passed:
             os.close(descriptor)
-        running = Running(process, reader)
+        running = Running(process, out, err, reader)
         self.running.append(running)
         return running
 
     def close(self) -> None:
         for running in self.running:
-            running.process.kill()
-            running.process.communicate(timeout=20)
+            running.end()
+            running.stdout_file.close()
+            running.stderr_file.close()
             if running.log_reader is not None:
                 os.close(running.log_reader)
 

@@ -436,5 +436,5 @@ async def test_closing_after_grace_cuts(application):
 
 @on_both_loops
 async def test_a_name_that_does_not_resolve_is_named(application):
-    with pytest.raises(AddressInUseError, match="cannot listen on no-such-host.invalid:0: "):
+    with pytest.raises(AddressInUseError, match=r"cannot listen on no-such-host\.invalid:0: "):
         await open_server(application, host="no-such-host.invalid")

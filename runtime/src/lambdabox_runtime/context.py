@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from time import time
 
-from .errors import RuntimeFault
+from .errors import RuntimeFaultError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Optional
+    from typing import Any, Callable, Dict, Optional, Tuple
 
     from .invocation import Invocation
     from .parts import Environment
@@ -19,7 +19,7 @@ W3C_FIELDS = ("traceparent", "tracestate", "baggage")
 class _Record:
     """An object whose fields are its slots, each None until it is known."""
 
-    __slots__ = ()
+    __slots__: Tuple[str, ...] = ()
 
     def __init__(self, values: Dict[str, Any]) -> None:
         for name in self.__slots__:
@@ -124,31 +124,32 @@ class DefaultContextFactory:
 
     def create(self, invocation: Invocation) -> LambdaContext:
         """The context of one invocation; a client context or identity that is not JSON is a function error."""
-        context = LambdaContext()
-        context.__dict__.update(self._constant)
-        context.aws_request_id = invocation.request_id
-        context.invoked_function_arn = invocation.invoked_function_arn
-        context.tenant_id = invocation.tenant_id
-        context._deadline_ms = invocation.deadline_ms
-        context._w3c_fields = _NO_FIELDS
-        context.client_context = None
+        client_context = None
+        w3c_fields = _NO_FIELDS
         if invocation.client_context:
             values = _object(invocation.client_context, "Client Context")
             if values is not None:
-                context._w3c_fields = _take_w3c(values)
-                context.client_context = ClientContext(values)
+                w3c_fields = _take_w3c(values)
+                client_context = ClientContext(values)
                 client = values.get("client")
-                context.client_context.client = Client(client) if isinstance(client, dict) else None
-        identity = None
+                client_context.client = Client(client) if isinstance(client, dict) else None
+        identity = _NO_FIELDS
         if invocation.cognito_identity:
-            identity = _object(invocation.cognito_identity, "Cognito Identity")
-        context.identity = CognitoIdentity(
-            {
-                "cognito_identity_id": identity.get("cognitoIdentityId"),
-                "cognito_identity_pool_id": identity.get("cognitoIdentityPoolId"),
+            ids = _object(invocation.cognito_identity, "Cognito Identity") or _NO_FIELDS
+            identity = {
+                "cognito_identity_id": ids.get("cognitoIdentityId"),
+                "cognito_identity_pool_id": ids.get("cognitoIdentityPoolId"),
             }
-            if identity
-            else _NO_FIELDS
+        context = LambdaContext()
+        context.__dict__.update(
+            self._constant,
+            aws_request_id=invocation.request_id,
+            invoked_function_arn=invocation.invoked_function_arn,
+            tenant_id=invocation.tenant_id,
+            identity=CognitoIdentity(identity),
+            client_context=client_context,
+            _deadline_ms=invocation.deadline_ms,
+            _w3c_fields=w3c_fields,
         )
         return context
 
@@ -161,13 +162,13 @@ def _object(text: str, name: str) -> Optional[Dict[str, Any]]:
 
     try:
         value = json.loads(text)
-        if value is not None and not isinstance(value, dict):
-            raise ValueError(f"an object was expected, not {type(value).__name__}")  # noqa: TRY004 - reported below like any other bad JSON
-    except Exception as error:
-        raise RuntimeFault(
-            "Runtime.LambdaContextUnmarshalError", f"Unable to parse {name} JSON: {error}"
-        ) from error
-    return value
+        problem = f"an object was expected, not {type(value).__name__}"
+    except (ValueError, RecursionError) as error:
+        value = 0
+        problem = str(error)
+    if value is None or isinstance(value, dict):
+        return value
+    raise RuntimeFaultError("Runtime.LambdaContextUnmarshalError", f"Unable to parse {name} JSON: {problem}")
 
 
 def _take_w3c(client_context: Dict[str, Any]) -> Dict[str, str]:

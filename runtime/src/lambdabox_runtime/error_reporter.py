@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .errors import FunctionError, RuntimeFault
+from .errors import FunctionError, RuntimeFaultError
 from .serializer import JsonEncoder
 
 TYPE_CHECKING = False
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Frame = Tuple[str, Optional[int], str, Optional[str]]
 
 _NO_BREAK_SPACE = "\u00a0"
-_OWN_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_OWN_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120 - importing pathlib costs 3 ms
 
 
 class ErrorDocument:
@@ -53,7 +53,7 @@ class ErrorDocument:
     def xray_cause(self) -> str:
         """X-Ray's cause document; ASCII only, because it travels in a header."""
         try:
-            folder = os.getcwd()
+            folder = os.getcwd()  # noqa: PTH109 - as above
         except OSError:  # a handler may have removed it
             folder = ""
         stack = [{"label": name, "path": path, "line": line} for path, line, name, _ in self.frames]
@@ -90,9 +90,7 @@ class DefaultErrorReporter:
     `sends_error_type` adds the error-type header to invocation errors; AWS's Python sends it with init errors only.
     """
 
-    def __init__(
-        self, *, ensure_ascii: bool = False, own_folders: Sequence[str] = (), sends_error_type: bool = False
-    ) -> None:
+    def __init__(self, *, ensure_ascii: bool = False, own_folders: Sequence[str] = (), sends_error_type: bool = False) -> None:
         self._encoder = JsonEncoder(ensure_ascii=ensure_ascii)
         self._own_folders = (_OWN_FOLDER, *own_folders)
         self.sends_error_type = sends_error_type
@@ -106,10 +104,8 @@ class DefaultErrorReporter:
             if stack_trace is None:
                 frames = self._frames(error.__traceback__)
                 stack_trace = format_frames(frames)
-            cause_type = "LambdaValidationError" if isinstance(error, RuntimeFault) else None
-            return ErrorDocument(
-                message, error.error_type, request_id, stack_trace, frames=frames, cause_type=cause_type
-            )
+            cause_type = "LambdaValidationError" if isinstance(error, RuntimeFaultError) else None
+            return ErrorDocument(message, error.error_type, request_id, stack_trace, frames=frames, cause_type=cause_type)
         frames = self._frames(error.__traceback__)
         return ErrorDocument(message, type(error).__name__, request_id, format_frames(frames), frames=frames)
 

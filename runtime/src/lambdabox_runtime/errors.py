@@ -47,7 +47,7 @@ class FunctionError(Exception):
         self.stack_trace = None if stack_trace is None else list(stack_trace)
 
 
-class RuntimeFault(FunctionError):
+class RuntimeFaultError(FunctionError):
     """A function error that the runtime itself found, such as an event that is not JSON; it has no frames of its own."""
 
     def __init__(self, error_type: str, message: str, stack_trace: Iterable[str] = ()) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Mapping, Optional
+    from typing import Mapping, Optional, Union
+
+    Body = Union[bytes, bytearray]
 
 
 class Invocation:
@@ -24,7 +26,7 @@ class Invocation:
         "trace_id",
     )
 
-    def __init__(self, request_id: str, body: bytes, headers: Mapping[str, str]) -> None:
+    def __init__(self, request_id: str, body: Body, headers: Mapping[str, str]) -> None:
         get = headers.get
         self.request_id = request_id
         self.body = body

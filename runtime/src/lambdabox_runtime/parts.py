@@ -5,7 +5,7 @@ Imported by type checkers and by who names a type at run time, never at start: t
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterable, Optional, Protocol, Tuple
+from typing import Any, Callable, Dict, Iterable, Optional, Protocol, Tuple, Union
 
 from .error_reporter import ErrorDocument
 from .invocation import Invocation
@@ -75,7 +75,7 @@ class ContextFactory(Protocol):
 class Serializer(Protocol):
     """Decodes events and encodes results; what it raises becomes Runtime.UnmarshalError or Runtime.MarshalError."""
 
-    def load(self, body: bytes, content_type: Optional[str]) -> Any: ...
+    def load(self, body: Union[bytes, bytearray], content_type: Optional[str]) -> Any: ...
 
     def dump(self, result: Any) -> Tuple[bytes, str]: ...
 

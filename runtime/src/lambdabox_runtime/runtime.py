@@ -6,7 +6,7 @@ import sys
 
 from .context import DefaultContextFactory
 from .environment import DefaultEnvironment
-from .errors import ConfigurationError, RuntimeApiError, RuntimeFault
+from .errors import ConfigurationError, RuntimeApiError, RuntimeFaultError
 from .runtime_api import DefaultRuntimeApi, check_version
 from .serializer import JsonSerializer, TextSerializer
 from .transport import HttpTransport
@@ -28,7 +28,7 @@ else:
     class _Typed:
         """The same without importing `typing`."""
 
-        def __class_getitem__(cls, parameters):
+        def __class_getitem__(cls, _parameters: object) -> type:
             return cls
 
 
@@ -91,12 +91,12 @@ class Runtime(_Typed["EventT", "OutputT"]):
             try:
                 event = serializer.load(invocation.body, invocation.content_type)
             except Exception as error:
-                raise RuntimeFault("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}") from error
+                raise RuntimeFaultError("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}") from error
             result = handler(event, context)
             try:
                 body, content_type = serializer.dump(result)
             except Exception as error:
-                raise RuntimeFault("Runtime.MarshalError", f"Unable to marshal response: {error}") from error
+                raise RuntimeFaultError("Runtime.MarshalError", f"Unable to marshal response: {error}") from error
         except Exception as error:  # noqa: BLE001 - whatever the user's code raises is a function error
             self._report(error, invocation)
             return
@@ -173,7 +173,7 @@ def lambda_handler(function: Callable[[EventT, Any], OutputT]) -> LambdaHandler[
 def flush_streams() -> None:
     """Let everything that was printed out before the answer: the platform reads logs up to then."""
     for stream in (sys.stdout, sys.stderr):
-        try:
+        try:  # noqa: SIM105 - contextlib is not worth its import
             stream.flush()
         except Exception:  # noqa: BLE001, S110 - None, closed, or replaced by user code: not the loop's business
             pass

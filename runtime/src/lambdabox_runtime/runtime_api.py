@@ -57,9 +57,7 @@ class DefaultRuntimeApi:
                 request_id = response.headers.get("lambda-runtime-aws-request-id")
                 if request_id:
                     return Invocation(request_id, response.body, response.headers)
-                problem = RuntimeApiError(
-                    "next", 200, "there is no Lambda-Runtime-Aws-Request-Id header", is_fatal=True
-                )
+                problem = RuntimeApiError("next", 200, "there is no Lambda-Runtime-Aws-Request-Id header", is_fatal=True)
             else:
                 problem = _problem("next", response, is_fatal=True)
                 if response.status not in _PASSING:
@@ -103,9 +101,7 @@ class DefaultRuntimeApi:
             request_id = "".join(chr(byte) if chr(byte) in _ID_CHARS else f"%{byte:02X}" for byte in raw)
         return self._invocation_path + request_id + call
 
-    def _post(
-        self, call: str, path: str, headers: List[Tuple[str, str]], body: bytes, ahead: Dict[str, str]
-    ) -> None:
+    def _post(self, call: str, path: str, headers: List[Tuple[str, str]], body: bytes, ahead: Dict[str, str]) -> None:
         pause = _FIRST_PAUSE_SECONDS
         for attempt in range(1, _ATTEMPTS + 1):
             response = self._transport.post(path, headers, body, **ahead)
@@ -134,8 +130,11 @@ def _with_nonce(headers: List[Tuple[str, str]], invocation: Invocation) -> List[
 
 
 def _ascii(text: str) -> str:
+    """A header value in ASCII; other characters become JSON's escapes, so that JSON stays JSON."""
     if not text.isascii():
-        text = text.encode("ascii", "backslashreplace").decode("ascii")
+        units = text.encode("utf-16-be", "surrogatepass")
+        codes = [units[at] * 256 + units[at + 1] for at in range(0, len(units), 2)]
+        text = "".join(chr(code) if code < 128 else f"\\u{code:04x}" for code in codes)
     return clean_header(text)
 
 

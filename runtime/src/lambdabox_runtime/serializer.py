@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Optional, Tuple, Union
 
+    from .invocation import Body
+
 _JSON = "application/json"
 
 
@@ -25,7 +27,7 @@ class TextSerializer:
     def __init__(self) -> None:
         self._encoder = JsonEncoder(ensure_ascii=False)
 
-    def load(self, body: bytes, content_type: Optional[str]) -> Union[str, bytes, None]:
+    def load(self, body: Body, content_type: Optional[str]) -> Union[str, bytes, None]:
         if not body:
             return None
         kind = (content_type or _JSON).split(";", 1)[0].strip().lower()
@@ -50,7 +52,7 @@ class JsonSerializer:
         self._encoder = JsonEncoder(ensure_ascii=ensure_ascii)
         self._scan = _scanner()
 
-    def load(self, body: bytes, content_type: Optional[str]) -> Any:
+    def load(self, body: Body, content_type: Optional[str]) -> Any:
         if content_type != _JSON:
             return bytes(body)
         text = str(body, "utf-8")
@@ -61,7 +63,7 @@ class JsonSerializer:
             bare = text.strip(" \t\n\r")
             try:
                 value, end = scan(bare, 0)
-            except (ValueError, StopIteration):
+            except Exception:  # noqa: BLE001 - not JSON, or too deep: said below, by `json` itself
                 end = -1
             if end == len(bare):
                 return value
@@ -181,7 +183,7 @@ class _ScannerSettings:
 def _scanner() -> Optional[Callable[[str, int], Tuple[Any, int]]]:
     """The C scanner under `json`, without the regular expressions that importing `json` costs a cold start."""
     try:
-        scan: Callable[[str, int], Tuple[Any, int]] = _json.make_scanner(_ScannerSettings())  # type: ignore[attr-defined]
+        scan: Callable[[str, int], Tuple[Any, int]] = _json.make_scanner(_ScannerSettings())  # type: ignore[arg-type]  # typeshed names the class after itself
         probe = '{"a": [1, 2.5, "\\u00e9", null]}'
         if scan(probe, 0) == ({"a": [1, 2.5, "\u00e9", None]}, len(probe)):
             return scan
@@ -193,12 +195,12 @@ def _scanner() -> Optional[Callable[[str, int], Tuple[Any, int]]]:
 def _encoder(ensure_ascii: bool) -> Callable[[Any], str]:
     """The C encoder under `json`, likewise."""
     try:
-        text: Any = _json.encode_basestring_ascii if ensure_ascii else _json.encode_basestring  # type: ignore[attr-defined]
+        text: Any = _json.encode_basestring_ascii if ensure_ascii else _json.encode_basestring
 
         def encode(value: Any) -> str:
             if isinstance(value, str):
                 return text(value)  # type: ignore[no-any-return]
-            make = _json.make_encoder({}, _refuse, text, None, ": ", ", ", False, False, True)  # type: ignore[attr-defined]
+            make = _json.make_encoder({}, _refuse, text, None, ": ", ", ", False, False, True)
             return "".join(make(value, 0))
 
         if encode({"a": [1, 2.5, "\n", None], 1: float("nan")}) == '{"a": [1, 2.5, "\\n", null], "1": NaN}':

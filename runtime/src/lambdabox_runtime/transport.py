@@ -20,11 +20,13 @@ try:
 except ImportError:  # an interpreter without CPython's C module
     import socket  # type: ignore[no-redef]
 
+from .errors import ConfigurationError, TransportError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Dict, Iterable, NoReturn, Optional, Tuple
+    from typing import Any, Callable, Dict, Iterable, NoReturn, Optional, Tuple
 
-from .errors import ConfigurationError, TransportError
+    from .invocation import Body
 
 _BUFFER_SIZE = 64 * 1024
 _HEAD_LIMIT = 2 * 1024 * 1024  # twice what Lambda allows for a request line with its headers
@@ -40,7 +42,7 @@ class Response:
 
     __slots__ = ("body", "headers", "status")
 
-    def __init__(self, status: int, headers: Dict[str, str], body: bytes) -> None:
+    def __init__(self, status: int, headers: Dict[str, str], body: Body) -> None:
         self.status = status
         self.headers = headers
         self.body = body
@@ -78,15 +80,11 @@ class HttpTransport:
         head = f"GET {path} HTTP/1.1\r\nHost: {self._authority}\r\n{_lines(headers)}\r\n"
         return self._exchange(head.encode("utf-8", "surrogateescape"), b"", needs_body=True)
 
-    def post(
-        self, path: str, headers: Iterable[Tuple[str, str]], body: bytes, *, ahead: Optional[str] = None
-    ) -> Response:
+    def post(self, path: str, headers: Iterable[Tuple[str, str]], body: bytes, *, ahead: Optional[str] = None) -> Response:
         """POST a body of known length; `ahead` is the path that will be got next: that request is sent along, in the same write."""
         if self._ahead is not None:
             self.close()
-        head = (
-            f"POST {path} HTTP/1.1\r\nHost: {self._authority}\r\nContent-Length: {len(body)}\r\n{_lines(headers)}\r\n"
-        )
+        head = f"POST {path} HTTP/1.1\r\nHost: {self._authority}\r\nContent-Length: {len(body)}\r\n{_lines(headers)}\r\n"
         tail = b"" if ahead is None else f"GET {ahead} HTTP/1.1\r\nHost: {self._authority}\r\n\r\n".encode()
         return self._exchange(head.encode("utf-8", "surrogateescape"), body, needs_body=False, tail=tail, ahead=ahead)
 
@@ -156,7 +154,7 @@ class HttpTransport:
             return connection
         raise failure or OSError(f"no address for {self._authority}")
 
-    def _addresses(self) -> Iterable[Tuple[int, int, int, str, object]]:
+    def _addresses(self) -> Iterable[Tuple[int, int, int, str, Any]]:
         if self._host.replace(".", "").isdigit():
             return ((socket.AF_INET, socket.SOCK_STREAM, 0, "", (self._host, self._port)),)
         return socket.getaddrinfo(self._host, self._port, 0, socket.SOCK_STREAM)  # type: ignore[no-any-return,unused-ignore]
@@ -232,9 +230,7 @@ class HttpTransport:
                 raise _ConnectionLostError("the connection was closed")
             filled += count
 
-    def _receive_length(
-        self, connection: socket.socket, length: int, start: int, filled: int
-    ) -> Tuple[bytes, bytes]:
+    def _receive_length(self, connection: socket.socket, length: int, start: int, filled: int) -> Tuple[bytes, bytes]:
         at_hand = filled - start
         if at_hand >= length:
             end = start + length
@@ -343,10 +339,7 @@ def _send(connection: socket.socket, head: bytes, body: bytes, tail: bytes) -> N
     if len(body) <= _JOIN_LIMIT:
         connection.sendall(head + body + tail if body else head + tail, _SEND_FLAGS)
         return
-    if hasattr(connection, "sendmsg"):
-        sent = connection.sendmsg((head, body), (), _SEND_FLAGS)
-    else:
-        sent = 0
+    sent = connection.sendmsg((head, body), (), _SEND_FLAGS) if hasattr(connection, "sendmsg") else 0
     if sent < len(head):
         connection.sendall(head[sent:], _SEND_FLAGS)
         sent = len(head)

@@ -13,6 +13,7 @@ from lambdabox.model.runtimes import RUNTIMES
 
 _NODE_SUFFIXES = (".js", ".mjs", ".cjs")
 _MISSING_PACKAGE = re.compile(r"No module named '([^']+)'|Cannot find (?:module|package) '([^']+)'")
+_SYNTAX_PLACE = re.compile(r"\(([^(),]+), line (\d+)\)")
 _PYTHON_NAMES = re.compile(r"^(?:(?:async\s+)?def|class)\s+([A-Za-z_]\w*)|^([A-Za-z_]\w*)\s*(?::[^=\n]+)?=(?!=)", re.MULTILINE)
 _NODE_NAMES = re.compile(
     r"\bexports\.([A-Za-z_$][\w$]*)\s*=|^\s*export\s+(?:async\s+)?(?:const|let|var|function\*?|class)\s+([A-Za-z_$][\w$]*)",
@@ -38,6 +39,10 @@ def hint_for(function: Function, error_type: str, message: str) -> str | None:
     file = next((path for path in files if path.is_file()), None)
     if error_type in ("Runtime.ImportModuleError", "Runtime.HandlerNotFound") and file is None:
         return _missing_file(function, files)
+    if error_type == "Runtime.UserCodeSyntaxError":
+        found = _SYNTAX_PLACE.search(message)
+        place = f"{found[1]}:{found[2]}" if found else str(file or function.handler)
+        return f"{place} does not parse with the interpreter of {function.runtime}; --debug shows which one that is"
     if error_type == "Runtime.HandlerNotFound" and file is not None:
         return _missing_export(function, file, language)
     if error_type == "Runtime.ImportModuleError":
@@ -62,7 +67,7 @@ def _missing_file(function: Function, files: list[Path]) -> str:
     similar = [_relative(path.parent / name, function) for path in files[:1] for name in _similar(path)]
     text = f"no file for handler {function.handler}: looked for {looked_for} in {function.code}"
     if similar:
-        return f"{text}; did you mean {listed(similar)}?"
+        return f"{text}; did you mean {' or '.join(similar)}?"
     if not files[0].parent.is_dir():
         return f"{text}; there is no folder {_relative(files[0].parent, function)}"
     return text
@@ -75,11 +80,9 @@ def _similar(path: Path) -> list[str]:
 def _missing_export(function: Function, file: Path, language: str) -> str:
     wanted = function.handler.rpartition(".")[2] if language == "python" else function.handler.rpartition("/")[2].partition(".")[2]
     names = exported_names(file, language)
-    text = f"{_relative(file, function)} has no {wanted!r}"
     meant = did_you_mean(wanted, names)
-    if meant:
-        text += f"; did you mean {meant!r}?"
-    return f"{text}; it has {listed(names)}" if names else text
+    text = f"{_relative(file, function)} has no {wanted!r}" + (f", did you mean {meant!r}?" if meant else "")
+    return f"{text} (it has {listed(names)})" if names else text
 
 
 def exported_names(file: Path, language: str) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 from lambdabox.engine.ports import Clock, EnvironmentApi, EnvironmentApiFactory, LogSink, Timer
 from lambdabox.engine.provision import Provision
 from lambdabox.engine.ticket import Ticket
-from lambdabox.errors import LaunchError, SandboxClosedError
+from lambdabox.errors import LaunchError, SandboxClosedError, SandboxError
 from lambdabox.model.error_types import ErrorType
 from lambdabox.model.limits import INIT_SECONDS
 from lambdabox.model.invocation import InvocationResult, InvocationStatus, Report
@@ -286,6 +286,8 @@ class Environment:
             self.handle(ev.LaunchFailed(effect.name, failure, error.text))
         except SandboxClosedError:
             return
+        except SandboxError as error:  # the warden was killed, for instance
+            self.handle(ev.LaunchFailed(effect.name, failure, error.message))
 
     def _answer_next(self, effect: fx.AnswerNext) -> None:
         assert self._api is not None

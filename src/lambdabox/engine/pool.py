@@ -11,7 +11,7 @@ from lambdabox.engine.environment import Environment
 from lambdabox.engine.ports import Clock, EnvironmentApiFactory, LogSink, Timer
 from lambdabox.engine.provision import Machine, Provision, provision
 from lambdabox.engine.ticket import Ticket
-from lambdabox.errors import InternalError, LambdaboxError, TooManyRequestsException
+from lambdabox.errors import InternalError, LambdaboxError, ServiceException, TooManyRequestsException
 from lambdabox.model.function import Function
 from lambdabox.model.limits import RETRY_AFTER_SECONDS
 from lambdabox.protocol.scaling import FINISHING_PATIENCE_SECONDS, Load, Placement, place
@@ -19,6 +19,7 @@ from lambdabox.protocol.states import Phase
 from lambdabox.sandbox.base import SandboxBackend
 
 IDLE_SECONDS = 600.0
+_CLOSED_TEXT = "the service was closed before the invocation could begin"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,11 +65,17 @@ class FunctionPool:
         self._provision: Provision | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
+        self._is_killed = False
 
     # -- placing ------------------------------------------------------------------------------------------------------
 
     def submit(self, ticket: Ticket) -> None:
-        """Place an invocation. Raises TooManyRequestsException; and what makes the function ready may raise, the first time."""
+        """Place an invocation.
+
+        Raises TooManyRequestsException, ServiceException when the pool is closed; and what makes the function ready, the first time.
+        """
+        if self._is_closing:
+            raise ServiceException(_CLOSED_TEXT)
         provisioned = self.provision()
         context = self.context
         options = context.options
@@ -113,11 +120,11 @@ class FunctionPool:
 
     def _lose_patience(self) -> None:
         """Who has waited long enough for a finishing environment gets a new one, where that is allowed."""
-        self._patience = None
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         only_one = bool(self.provision().extensions) and self.context.options.shares_ports
-        if only_one and self.environments:
-            return
-        while self._waiting:
+        while self._waiting and not (only_one and self.environments):
             self._start(self._waiting.popleft())
 
     def _start(self, ticket: Ticket) -> None:
@@ -143,11 +150,14 @@ class FunctionPool:
         limit = self.function.memory_size * 1024 * 1024 if options.enforces_memory else None
         try:
             await environment.open(self.context.backend, self.context.api, memory_limit_bytes=limit)
-        except (LambdaboxError, OSError) as error:
-            self._forget(environment)
+        except Exception as error:  # noqa: BLE001  # whatever it was, the caller gets an answer
             self._release()
+            self._forget(environment)
             failure = error if isinstance(error, LambdaboxError) else InternalError(f"no environment could be made: {error}")
             ticket.fail(failure)
+            return
+        if self._is_killed:
+            await environment.kill()
             return
         environment.submit(ticket)
 
@@ -173,7 +183,8 @@ class FunctionPool:
         if self._waiting:
             environment.submit(self._waiting.popleft())
             return
-        self._idle.append(environment)
+        if environment not in self._idle:  # it is there already when its processes died while it was idle
+            self._idle.append(environment)
         if self._retirement is None:
             self._plan_retirement()
 
@@ -184,7 +195,10 @@ class FunctionPool:
         if environment in self._idle:
             self._idle.remove(environment)
         if self._waiting and not self._is_closing:
-            self._be_patient()
+            if self.environments:
+                self._be_patient()
+            else:
+                self._lose_patience()
 
     # -- retiring -----------------------------------------------------------------------------------------------------
 
@@ -212,7 +226,7 @@ class FunctionPool:
         while self._waiting:
             ticket = self._waiting.popleft()
             self._release()
-            ticket.fail(InternalError("the service was closed before the invocation could begin"))
+            ticket.fail(ServiceException(_CLOSED_TEXT))
         if self._tasks:
             opening = [task for task in self._tasks if not task.done()]
             if opening:
@@ -220,8 +234,11 @@ class FunctionPool:
         await asyncio.gather(*(environment.shut_down() for environment in tuple(self.environments)))
 
     async def kill(self) -> None:
-        """End every environment at once."""
-        self._is_closing = True
+        """End every environment at once; their invocations stay unanswered."""
+        self._is_closing = self._is_killed = True
+        for timer in (self._patience, self._retirement):
+            if timer is not None:
+                timer.cancel()
         await asyncio.gather(*(environment.kill() for environment in tuple(self.environments)))
 
     @property

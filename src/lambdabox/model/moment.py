@@ -15,7 +15,8 @@ class Now(NamedTuple):
 
 def iso(wall: float) -> str:
     """A telemetry time stamp: UTC, milliseconds, `Z` (contract 3.2)."""
-    return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(wall * 1000) % 1000:03d}Z"
+    moment = datetime.fromtimestamp(wall, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
 def milliseconds(seconds: float) -> float:

@@ -48,6 +48,7 @@ class Extension:
     events: tuple[str, ...] = ()
     parked: ev.Call | None = None
     has_exited: bool = False
+    was_told: bool = False  # SHUTDOWN has been delivered
     missed_event: bool = False  # its connection was broken when INVOKE went out: it gets the event when it comes back
 
 

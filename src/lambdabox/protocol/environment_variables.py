@@ -34,6 +34,8 @@ RESERVED = frozenset(
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
         "AWS_SESSION_TOKEN",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN",
         "AWS_LAMBDA_RUNTIME_API",
         "LAMBDA_TASK_ROOT",
         "LAMBDA_RUNTIME_DIR",
@@ -101,7 +103,7 @@ def platform_variables(function: Function, here: Surroundings) -> dict[str, str]
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_size),
         "AWS_LAMBDA_RUNTIME_API": here.runtime_api,
         "AWS_LAMBDA_INITIALIZATION_TYPE": here.initialization_type,
-        "TZ": function.environment.get("TZ", ":UTC"),
+        "TZ": function.environment.get("TZ") or here.defaults.get("TZ") or ":UTC",
     }
     out.update(here.credentials)
     if "AWS_ACCESS_KEY_ID" in here.credentials:
@@ -127,17 +129,20 @@ def _basics(here: Surroundings) -> dict[str, str]:
     return out
 
 
+def _extend_paths(out: dict[str, str], customer: Mapping[str, str], here: Surroundings) -> None:
+    """A customer's value extends the preset one on this machine: without the host's folders nothing would be found."""
+    for name, preset in (("PATH", here.search_path), ("LD_LIBRARY_PATH", here.library_path)):
+        if preset and customer.get(name):
+            out[name] = f"{customer[name]}:{preset}"
+
+
 def runtime_environment(function: Function, here: Surroundings) -> dict[str, str]:
     """Every variable of the runtime process."""
     out = _basics(here)
     out.update({"AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR", "AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129:2000"})
     out.update(here.language)
     out.update(function.environment)
-    for name in ("PATH", "LD_LIBRARY_PATH"):
-        # A customer's value extends the preset one on this machine: without the host's folders nothing would be found.
-        preset = {"PATH": here.search_path, "LD_LIBRARY_PATH": here.library_path}[name]
-        if name in function.environment and preset:
-            out[name] = f"{function.environment[name]}:{preset}"
+    _extend_paths(out, function.environment, here)
     out.update(platform_variables(function, here))
     out["_HANDLER"] = function.handler
     out["LAMBDA_TASK_ROOT"] = here.task_root
@@ -157,8 +162,7 @@ def extension_environment(function: Function, here: Surroundings) -> dict[str, s
     """Every variable of an external extension: no handler, no task root, no log group (contract 2.8)."""
     out = _basics(here)
     out.update({key: value for key, value in function.environment.items() if not key.startswith("_")})
-    if "PATH" in function.environment:
-        out["PATH"] = f"{function.environment['PATH']}:{here.search_path}"
+    _extend_paths(out, function.environment, here)
     out.update(platform_variables(function, here))
     return out
 

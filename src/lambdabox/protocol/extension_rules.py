@@ -15,7 +15,7 @@ from lambdabox.protocol.states import EXTENSION_TABLE, ExtensionCall, ExtensionP
 class ExtensionRules(InitRules):
     """The calls of the Extensions API."""
 
-    def _extension_registered(self, event: ev.ExtensionRegistered, now: Now) -> None:
+    def _extension_registered(self, event: ev.ExtensionRegistered, _now: Now) -> None:
         call, name, init = event.call, event.name, self.init
         known = self.extensions.get(name)
         is_external = name in self.profile.external_extensions

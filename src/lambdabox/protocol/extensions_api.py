@@ -63,7 +63,7 @@ def parse_registration(headers: dict[str, str], body: bytes) -> Registration:
         raise _refused("Extension.InvalidExtensionName", "Empty extension name")
     try:
         document: Any = json.loads(body) if body.strip() else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _refused("InvalidRequestFormat", str(error)) from error
     if not isinstance(document, dict):
         raise _refused("InvalidRequestFormat", "the request body is not a JSON object")

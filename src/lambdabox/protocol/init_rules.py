@@ -145,13 +145,13 @@ class InitRules(TeardownRules):
     def _runtime_init_failed(self, event: ev.RuntimeInitFailed, now: Now) -> None:
         """The runtime says why it cannot start; it is given a moment to end by itself."""
         wanted = RUNTIME_TABLE[self.runtime].get(RuntimeCall.INIT_ERROR)
-        if wanted is None:
+        init = self.init
+        if wanted is None or init is None or self.phase in (Phase.DORMANT, Phase.CLOSED):
             self._refuse_runtime(event.call, RuntimeCall.INIT_ERROR)
             return
         self.runtime = wanted
         self._out.append(fx.Accept(event.call))
-        init = self.init
-        if self.phase is not Phase.INIT or init is None:
+        if self._teardown is not None:
             return
         init.error = (event.error_type, event.body, event.content_type)
         self._runtime_done_init(init, "error", event.error_type)

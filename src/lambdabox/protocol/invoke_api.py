@@ -93,6 +93,7 @@ class InvokeParameters:
 
 
 _PLAIN = InvokeParameters()
+_BAD_CLIENT_CONTEXT = "Client context must be a valid Base64-encoded JSON object."
 _TENANT = re.compile(r"[a-zA-Z0-9._:/=+\-@ ]{1,256}")
 # `curl -d` says form-urlencoded and the SDKs say octet-stream whatever they send; a body is judged by what is in it.
 _ACCEPTED_TYPES = frozenset({"application/json", "application/octet-stream", "application/x-www-form-urlencoded", ""})
@@ -160,10 +161,16 @@ def decode_client_context(encoded: str) -> str:
         )
     try:
         text = base64.b64decode(encoded, validate=True).decode()
-        document = json.loads(text)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidParameterValueException("Client context must be a valid Base64-encoded JSON object.") from error
+        document = json.loads(text, parse_constant=_no_constant)
+    except (binascii.Error, ValueError, RecursionError) as error:
+        raise InvalidParameterValueException(_BAD_CLIENT_CONTEXT) from error
+    if not isinstance(document, dict):
+        raise InvalidParameterValueException(_BAD_CLIENT_CONTEXT)
     return header_json(text, document)
+
+
+def _no_constant(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
 
 
 def header_json(text: str, document: object) -> str:

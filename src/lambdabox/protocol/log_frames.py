@@ -45,10 +45,7 @@ class LogSplitter:
         position, size = 0, len(data)
         while position < size:
             frame = _find_frame(data, position)
-            if frame >= 0:
-                plain_end = frame
-            else:
-                plain_end = size if is_final else size - _partial_magic(data)
+            plain_end = frame if frame >= 0 else size if is_final else size - _partial_magic(data)
             position = _split_lines(data, position, plain_end, out, is_closed=frame >= 0 or is_final)
             if position < plain_end or frame < 0:
                 break

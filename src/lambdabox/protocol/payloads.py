@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from lambdabox.model.limits import RESPONSE_MAX_BYTES
 
@@ -23,17 +24,36 @@ SIGNAL_NAMES: dict[int, str] = {
     13: "broken pipe",
     14: "alarm clock",
     15: "terminated",
+    16: "stack fault",
+    17: "child exited",
+    18: "continued",
+    19: "stopped (signal)",
+    20: "stopped",
+    21: "stopped (tty input)",
+    22: "stopped (tty output)",
+    23: "urgent I/O condition",
     24: "CPU time limit exceeded",
     25: "file size limit exceeded",
+    26: "virtual timer expired",
+    27: "profiling timer expired",
+    28: "window changed",
+    29: "I/O possible",
+    30: "power failure",
     31: "bad system call",
 }
 
 _GO_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
 
 def go_json(value: object) -> bytes:
-    """Compact JSON as AWS's own services print it: `<`, `>` and `&` escaped."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).translate(_GO_ESCAPES).encode("utf-8", "surrogateescape")
+    """Compact JSON as AWS's own services print it: `<`, `>` and `&` escaped, half characters replaced."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).translate(_GO_ESCAPES)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATES.sub("\ufffd", text).encode()
 
 
 def error_payload(error_type: str, text: str, request_id: str | None = None) -> bytes:

@@ -113,9 +113,9 @@ def error_document(body: bytes, content_type: str) -> tuple[bytes, str]:
         return body, content_type
     try:
         document = json.loads(body)
-        if not isinstance(document, dict):
-            raise TypeError
-    except (ValueError, TypeError):
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
         return b'"Invalid error body"', "application/octet-stream"
     document.pop("errorCause", None)
     return go_json(document), "application/json"
@@ -125,7 +125,7 @@ def init_error_content_type(body: bytes) -> str:
     """application/json when the body of an init error is JSON, else application/octet-stream (contract 1.6)."""
     try:
         json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "application/octet-stream"
     return "application/json"
 
@@ -136,6 +136,6 @@ def error_cause(header: str | None) -> str | None:
         return None
     try:
         cause = json.loads(header)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return header if isinstance(cause, dict) and any(cause.get(key) for key in ("exceptions", "message", "paths")) else None

@@ -122,9 +122,10 @@ class TeardownRules(InvokeRules):
         self._out.append(fx.CLEAR_SANDBOX)
 
     def _tell_shutdown(self, extension: Extension, teardown: Teardown) -> None:
-        """Deliver SHUTDOWN, once the extension asks for it; one that has reported its own failure is only waited for."""
-        if extension.parked is None or extension.phase in _FAILED:
+        """Deliver SHUTDOWN once, when the extension asks for it; one that has reported its own failure is only waited for."""
+        if extension.parked is None or extension.was_told or extension.phase in _FAILED:
             return
+        extension.was_told = True
         extension.phase = ExtensionPhase.RUNNING
         self._out.append(fx.AnswerExtensionShutdown(extension.parked, teardown.reason, teardown.deadline_ms))
         extension.parked = None

@@ -147,7 +147,7 @@ def _nodejs(request: _Request) -> Launch:
     return Launch(
         argv=(str(interpreter.path), *_node_flags(request, interpreter), str(bootstrap), request.function.handler),
         cwd=request.function.code,
-        environment={"NODE_PATH": os.pathsep.join(layers)} if layers else {},
+        environment={"_LAMBDABOX_POLLS_AHEAD": "1"} | ({"NODE_PATH": os.pathsep.join(layers)} if layers else {}),
         framed_logs=True,
         interpreter=interpreter,
     )

@@ -191,6 +191,11 @@ def test_init_error_after_next_is_refused(idle: Any) -> None:
     assert (refusal.status, refusal.error_type) == (403, "InvalidStateTransition")
 
 
+def test_init_error_without_an_init_is_refused(world: Any, new_world: Any) -> None:
+    for lifeless in (world, new_world().dormant()):
+        assert lifeless.one(fx.Refuse, lifeless.init_error()).status == 403
+
+
 def test_init_error_while_the_environment_ends_moves_nothing_else(world: Any) -> None:
     world.tell(ev.InitRequested())
     world.deadline()

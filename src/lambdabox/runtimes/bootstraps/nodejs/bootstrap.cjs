@@ -43,7 +43,8 @@ function main() {
   logs.patch(modern);
   const { RuntimeApi } = take('runtime_api.cjs');
   const { createLoop } = take('loop.cjs');
-  const api = new RuntimeApi(process.env.AWS_LAMBDA_RUNTIME_API || '');
+  const api = new RuntimeApi(process.env.AWS_LAMBDA_RUNTIME_API || '', process.env._LAMBDABOX_POLLS_AHEAD === '1');
+  delete process.env._LAMBDABOX_POLLS_AHEAD;
   const loop = createLoop({ api, logs, modern, take });
   loop.listen();
 

@@ -84,7 +84,7 @@ function createLoop({ api, logs, modern, take }) {
     }
     // A function or a symbol has no JSON; AWS's clients send an empty body for it.
     invocation.isSettled = true;
-    api.respond(invocation.id, invocation.nonce, text === undefined ? '' : text, then || posted);
+    api.respond(invocation.id, invocation.nonce, text === undefined ? '' : text, then || posted, then !== undefined);
   }
 
   function fail(invocation, error, then) {
@@ -95,7 +95,14 @@ function createLoop({ api, logs, modern, take }) {
 
   function postError(invocation, error, then) {
     const { errorDocument, xrayCause } = errors();
-    api.fail(invocation.id, invocation.nonce, JSON.stringify(errorDocument(error, modern)), xrayCause(error), then);
+    const document = JSON.stringify(errorDocument(error, modern));
+    api.fail(invocation.id, invocation.nonce, document, xrayCause(error), then, then !== posted);
+  }
+
+  /** What the user of `lambdabox invoke --context` wants the context to say; no such header exists on AWS. */
+  function merged(context, headers) {
+    const wanted = headers['lambdabox-context'];
+    return wanted === undefined ? context : Object.assign(context, JSON.parse(wanted));
   }
 
   // --- Node.js 24 and newer ---------------------------------------------------------------------------------------
@@ -105,7 +112,7 @@ function createLoop({ api, logs, modern, take }) {
   async function runModern(invocation, headers, body) {
     let result;
     try {
-      const context = modernContext(headers, platformError);
+      const context = merged(modernContext(headers, platformError), headers);
       result = await handler(JSON.parse(body), context);
     } catch (error) {
       fail(invocation, error);
@@ -146,7 +153,7 @@ function createLoop({ api, logs, modern, take }) {
       else succeed(invocation, null);
     };
     try {
-      context = classicContext(headers);
+      context = merged(classicContext(headers), headers);
       context.succeed = once((result) => settle(null, result));
       context.fail = once((error) => settle(error === undefined || error === null ? 'handled' : error));
       context.done = once(settle);
@@ -196,7 +203,7 @@ function createLoop({ api, logs, modern, take }) {
     whenEmpty = () => broken(modern ? new Error('Response stream is not finished.') : 'Response stream is not finished.');
     try {
       if (modern) enter(invocation.id, headers['lambda-runtime-trace-id'], headers['lambda-runtime-aws-tenant-id']);
-      context = modern ? modernContext(headers, platformError) : classicContext(headers);
+      context = merged(modern ? modernContext(headers, platformError) : classicContext(headers), headers);
       if (!modern) ['succeed', 'fail', 'done'].forEach((name) => delete context[name]);
       const returned = handler(JSON.parse(body), stream, context);
       if (!returned || typeof returned.then !== 'function') {

@@ -5,6 +5,9 @@
  * The `http` module costs more than the rest of a warm invocation together, so the few shapes of answer that the Runtime
  * API has are read here: a status line, headers, a body by Content-Length, in chunks, or up to the end of the connection.
  * While a handler runs the socket does not hold the event loop (`idle`), so that an empty loop can be noticed.
+ *
+ * Where the Runtime API says that it takes pipelined requests, an answer takes the next poll along in the same write: one
+ * turn is one round trip then, not two.
  */
 
 const net = require('net');
@@ -59,6 +62,15 @@ class ResponseReader {
     this.body = null; // a body of known length that needs more than one read
     this.filled = 0;
     this.chunks = null; // the chunks so far of a chunked body
+    this.rest = null; // what came behind a whole answer
+  }
+
+  /** The answer that came in the same read as the one before it, if one did. */
+  following() {
+    const { rest } = this;
+    if (rest === null) return null;
+    this.rest = null;
+    return this.readHead(rest, 0);
   }
 
   /** Where the next bytes go: straight into a large body. */
@@ -103,7 +115,11 @@ class ResponseReader {
     if (length === undefined) return status === 204 || status === 304 ? this.finish('') : this.keep(data.subarray(start));
     if (!/^\d+$/.test(length)) throw new Error(`bad Content-Length '${length}'`);
     const end = start + Number(length);
-    if (end <= data.length) return this.finish(data.utf8Slice(start, end));
+    if (end <= data.length) {
+      const answer = this.finish(data.utf8Slice(start, end));
+      if (end < data.length) this.rest = data.subarray(end);
+      return answer;
+    }
     this.body = Buffer.allocUnsafeSlow(Number(length));
     this.filled = data.copy(this.body, 0, start);
     return null;
@@ -147,8 +163,10 @@ class ResponseReader {
 }
 
 class RuntimeApi {
-  constructor(address) {
+  constructor(address, pollsAhead) {
     this.address = parseAddress(address);
+    this.pollsAhead = pollsAhead;
+    this.isPolled = false; // the next poll went out with the last answer
     this.socket = null;
     this.request = null; // { head, body, attempts, limit, callback }
     this.tail = `Host: ${this.address.authority}\r\n`;
@@ -170,24 +188,34 @@ class RuntimeApi {
 
   /** Ask for the next invocation: callback(error, status, headers, body). */
   next(callback) {
+    if (this.isPolled && this.socket !== null) {
+      this.isPolled = false;
+      this.socket.ref();
+      this.request = { head: this.nextHead, body: '', attempts: 1, limit: NEXT_ATTEMPTS, callback, isLast: false };
+      return;
+    }
     this.send(this.nextHead, '', NEXT_ATTEMPTS, callback);
   }
 
-  /** Post a result; `nonce` is the Lambda-Runtime-Invocation-Id that came with the invocation, if one did. */
-  respond(id, nonce, body, callback) {
-    this.send(`POST ${BASE}invocation/${encodeURIComponent(id)}/response${this.resultTail}${nonceHeader(nonce)}`, body, POST_ATTEMPTS, callback);
+  /**
+   * Post a result; `nonce` is the Lambda-Runtime-Invocation-Id that came with the invocation, if one did. `isLast`: the
+   * process ends after it, so no poll goes along.
+   */
+  respond(id, nonce, body, callback, isLast) {
+    const head = `POST ${BASE}invocation/${encodeURIComponent(id)}/response${this.resultTail}${nonceHeader(nonce)}`;
+    this.send(head, body, POST_ATTEMPTS, callback, isLast);
   }
 
-  fail(id, nonce, body, cause, callback) {
+  fail(id, nonce, body, cause, callback, isLast) {
     const causeHeader = cause ? `Lambda-Runtime-Function-XRay-Error-Cause: ${cause}\r\n` : '';
     const head = `POST ${BASE}invocation/${encodeURIComponent(id)}/error${this.resultTail}${nonceHeader(nonce)}${causeHeader}`;
-    this.send(head, body, POST_ATTEMPTS, callback);
+    this.send(head, body, POST_ATTEMPTS, callback, isLast);
   }
 
   failInit(errorType, body, cause, callback) {
     const causeHeader = cause ? `Lambda-Runtime-Function-XRay-Error-Cause: ${cause}\r\n` : '';
     const head = `POST ${BASE}init/error${this.resultTail}Lambda-Runtime-Function-Error-Type: ${errorType}\r\n${causeHeader}`;
-    this.send(head, body, POST_ATTEMPTS, callback);
+    this.send(head, body, POST_ATTEMPTS, callback, true);
   }
 
   /** The start of a streaming response's head, and a reader for its answer: the stream brings its own connection. */
@@ -203,9 +231,17 @@ class RuntimeApi {
     if (this.socket !== null) this.socket.unref();
   }
 
-  send(head, body, limit, callback) {
-    this.request = { head, body, attempts: 0, limit, callback };
+  send(head, body, limit, callback, isLast) {
+    if (this.isPolled) this.drop(); // an answer that nobody asked for any more is on its way
+    this.request = { head, body, attempts: 0, limit, callback, isLast };
     this.write();
+  }
+
+  drop() {
+    const { socket } = this;
+    this.socket = null;
+    this.isPolled = false;
+    if (socket !== null) socket.destroy();
   }
 
   write() {
@@ -217,13 +253,18 @@ class RuntimeApi {
     const { head, body } = request;
     if (head === this.nextHead) {
       socket.write(head, 'latin1');
-    } else if (body.length <= SMALL_BODY) {
-      socket.write(`${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`, 'utf8');
+      return;
+    }
+    const tail = this.pollsAhead && !request.isLast ? this.nextHead : '';
+    this.isPolled = tail !== '';
+    if (body.length <= SMALL_BODY) {
+      socket.write(`${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}${tail}`, 'utf8');
     } else {
       const bytes = Buffer.from(body, 'utf8');
       socket.cork();
       socket.write(`${head}Content-Length: ${bytes.length}\r\n\r\n`, 'latin1');
       socket.write(bytes);
+      if (tail !== '') socket.write(tail, 'latin1');
       socket.uncork();
     }
   }
@@ -243,7 +284,16 @@ class RuntimeApi {
             socket.destroy(error);
             return true;
           }
-          if (answer !== null) this.answered(socket, answer);
+          while (answer !== null) {
+            this.answered(socket, answer);
+            if (this.socket !== socket) break;
+            try {
+              answer = reader.following();
+            } catch (error) {
+              socket.destroy(error);
+              break;
+            }
+          }
           return true;
         },
       },
@@ -262,10 +312,7 @@ class RuntimeApi {
   }
 
   answered(socket, { status, headers, body }) {
-    if (/^close$/i.test(headers.connection || '')) {
-      this.socket = null;
-      socket.destroy();
-    }
+    if (/^close$/i.test(headers.connection || '')) this.drop();
     if (this.request === null) return;
     if (status === 429 || (status >= 502 && status <= 504)) {
       this.retry(new Error(`the Runtime API answered ${status}`));
@@ -277,12 +324,14 @@ class RuntimeApi {
   lost(socket, reason) {
     if (this.socket !== socket) return;
     this.socket = null;
+    this.isPolled = false;
     if (this.request !== null) this.retry(reason || new Error('the Runtime API closed the connection'));
   }
 
   /** Try again: at once after a kept-open connection turned out to be dead, then with growing pauses. */
   retry(error) {
     const request = this.request;
+    if (this.isPolled) this.drop();
     if (request.attempts >= request.limit) {
       this.complete(error, 0, {}, '');
       return;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from _lambdabox_runtime.errors import RuntimeFault
+from _lambdabox_runtime.errors import RuntimeFaultError
 
 
 def set_search_path(task_root, layers):
@@ -18,16 +18,16 @@ def load_handler(handler):
     """Import the handler's module and return the handler.
 
     Raises:
-        RuntimeFault: with the error type and message of AWS's Python runtimes. What the module itself raises, apart from
+        RuntimeFaultError: with the error type and message of AWS's Python runtimes. What the module itself raises, apart from
             ImportError and SyntaxError, is passed on as it is.
     """
     try:
         module_name, function_name = handler.rsplit(".", 1)
     except ValueError as error:
-        raise RuntimeFault("Runtime.MalformedHandlerName", "Bad handler '{0}': {1}".format(handler, error)) from error
+        raise RuntimeFaultError("Runtime.MalformedHandlerName", "Bad handler '{0}': {1}".format(handler, error)) from error
 
     if module_name.split(".")[0] in sys.builtin_module_names:
-        raise RuntimeFault(
+        raise RuntimeFaultError(
             "Runtime.BuiltInModuleConflict",
             "Cannot use built-in module {0} as a handler module".format(module_name),
         )
@@ -36,11 +36,11 @@ def load_handler(handler):
     try:
         module = import_module(module_name.replace("/", "."))
     except ImportError as error:
-        raise RuntimeFault(
+        raise RuntimeFaultError(
             "Runtime.ImportModuleError", "Unable to import module '{0}': {1}".format(module_name, error)
         ) from error
     except SyntaxError as error:
-        raise RuntimeFault(
+        raise RuntimeFaultError(
             "Runtime.UserCodeSyntaxError",
             "Syntax error in module '{0}': {1}".format(module_name, error),
             ['  File "{0}" Line {1}\n    {2}'.format(error.filename, error.lineno, error.text)],
@@ -49,6 +49,6 @@ def load_handler(handler):
     try:
         return getattr(module, function_name)
     except AttributeError as error:
-        raise RuntimeFault(
+        raise RuntimeFaultError(
             "Runtime.HandlerNotFound", "Handler '{0}' missing on module '{1}'".format(function_name, module_name)
         ) from error
