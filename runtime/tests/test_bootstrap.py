@@ -278,3 +278,14 @@ def test_one_connection_serves_every_invocation(start, api):
         api.enqueue(number, request_id=f"id-{number}")
     api.wait("response", 5)
     assert api.connections == 1
+
+
+def test_the_loop_polls_ahead_where_the_platform_asks_for_it(start, api):
+    source = "import os\ndef handler(event, context):\n    return [1 / event, '_LAMBDABOX_POLLS_AHEAD' in os.environ]\n"
+    start(source, env={"_LAMBDABOX_POLLS_AHEAD": "1"})
+    for number in (1, 0, 2):
+        api.enqueue(number, request_id=f"id-{number}")
+    assert api.wait("response").json() == [1.0, False]
+    assert api.wait("error").json()["requestId"] == "id-0"
+    assert api.wait("response", 2).json() == [0.5, False]
+    assert api.connections == 1

@@ -247,3 +247,56 @@ def test_the_calls_of_the_api_have_their_paths_and_headers(api, transport):
     assert api.requests[2].headers["lambda-runtime-function-error-type"] == "Function.Odd"
     assert api.requests[2].headers["lambda-runtime-function-xray-error-cause"] == '{"message": "\\u00e9"}'
     assert api.requests[3].headers["lambda-runtime-function-error-type"] == "Runtime.Odd"
+
+
+# -- polling ahead ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ahead(transport):
+    return DefaultRuntimeApi(transport, polls_ahead=True, pause=lambda _: None)
+
+
+def test_an_answer_takes_the_next_poll_along(api, ahead):
+    for number in range(3):
+        api.enqueue(number, request_id=f"id-{number}")
+    for number in range(3):
+        invocation = ahead.next()
+        assert (invocation.request_id, invocation.body) == (f"id-{number}", b"%d" % number)
+        ahead.response(invocation, b"x" * 100_000 * number, "text/plain")
+        api.wait("next", number + 2)  # it is there before we ask for it
+    assert api.connections == 1
+
+
+def test_a_poll_ahead_whose_connection_is_lost_is_sent_again(api, ahead):
+    api.enqueue(0)
+    invocation = ahead.next()
+    api.scripted["next"] = [CLOSE]
+    ahead.response(invocation, b"1", "text/plain")
+    api.enqueue(1, request_id="id-2")
+    assert ahead.next().request_id == "id-2"
+    assert [request.call for request in api.requests] == ["next", "response", "next", "next"]
+
+
+def test_a_busy_answer_is_sent_again_on_a_connection_without_a_poll_on_it(api, ahead):
+    api.enqueue(0)
+    invocation = ahead.next()
+    api.scripted["response"] = [b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"]
+    ahead.response(invocation, b"1", "text/plain")
+    assert api.wait("response", 2).body == b"1"
+    assert api.connections == 2
+
+
+def test_an_event_that_comes_in_one_piece_with_the_answer_before_it_is_read():
+    event = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: b\r\nContent-Length: 100000\r\n\r\n" + b"y" * 100_000
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        transport = HttpTransport(f"127.0.0.1:{listener.getsockname()[1]}")
+        transport._connect()
+        peer, _ = listener.accept()
+        with peer:
+            peer.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n" + event[:60_000])
+            assert transport.post("/a/response", (), b"1", ahead="/a/next").status == 202
+            peer.sendall(event[60_000:])
+            response = transport.get("/a/next")
+        transport.close()
+    assert (response.headers["lambda-runtime-aws-request-id"], response.body) == ("b", b"y" * 100_000)

@@ -14,7 +14,7 @@ import pytest
 
 _KEPT = ("PATH", "HOME", "LAMBDABOX_TEST_NODES", "TMPDIR", "LD_LIBRARY_PATH")
 
-PYTHON_FUNCTIONS = '''
+PYTHON_FUNCTIONS = """
 import json, os, sys, time
 
 def echo(event, context):
@@ -57,7 +57,7 @@ def open_line(event, context):
 
 def unicode(event, context):
     return "\\u00e9\\u4e16"
-'''
+"""
 
 SERVERLESS = """
 service: shop
@@ -83,7 +83,11 @@ functions:
 def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A quiet environment whose cache is shared by the tests."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    return {**kept, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")), "PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("pyc"))}
+    return {
+        **kept,
+        "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")),
+        "PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("pyc")),
+    }
 
 
 @pytest.fixture(scope="session")
@@ -139,7 +143,9 @@ def start(environ: dict[str, str], tmp_path: Path) -> Iterator[Start]:
     """Start the command; it is killed when the test is over."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start_(*arguments: str, cwd: Path = tmp_path, env: dict[str, str] | None = None, **settings: Any) -> subprocess.Popen[bytes]:
+    def start_(
+        *arguments: str, cwd: Path = tmp_path, env: dict[str, str] | None = None, **settings: Any
+    ) -> subprocess.Popen[bytes]:
         defaults: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         process = subprocess.Popen(
             [sys.executable, "-m", "lambdabox", *arguments], cwd=cwd, env={**environ, **(env or {})}, **(defaults | settings)

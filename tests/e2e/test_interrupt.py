@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from tests.e2e.conftest import is_alive
 
 STUBBORN = """

@@ -12,7 +12,6 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-
 from tests.e2e.test_interrupt import assert_gone, wait_for_fifo
 
 
@@ -20,7 +19,8 @@ def endpoint_of(process) -> str:
     """The first line of standard output."""
     ready, _, _ = select.select([process.stdout], [], [], 20)
     assert ready, "serve did not start"
-    return process.stdout.readline().decode().strip()
+    line: bytes = process.stdout.readline()
+    return line.decode().strip()
 
 
 def call(endpoint: str, function: str, event: object, **headers: str) -> tuple[int, bytes]:
@@ -159,10 +159,10 @@ def test_the_second_signal_kills_at_once(start, project: Path, tmp_path: Path) -
     assert_gone(pid)
 
 
-def test_idle_environments_stay_warm_and_fresh_ones_do_not(start, serverless: Path) -> None:
-    process = start("serve", "--port", "0", "--fresh")
+def test_an_environment_is_reused(start, serverless: Path) -> None:
+    process = start("serve", "--port", "0")
     endpoint = endpoint_of(process)
     call(endpoint, "hello", {})
     call(endpoint, "hello", {})
     _, stderr = end(process)
-    assert stderr.count("INIT_START") == 2
+    assert stderr.count("INIT_START") == 1

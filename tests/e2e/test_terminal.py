@@ -72,7 +72,9 @@ def test_a_terminal_as_standard_input_gives_no_event(terminal: Terminal, project
 def test_a_failure_shows_the_users_frames(terminal: Terminal, project: Path) -> None:
     code, seen = terminal.run("invoke", "app.outer", cwd=project, NO_COLOR="1")
     assert code == 1
-    line = next(number for number, text in enumerate((project / "app.py").read_text().splitlines(), 1) if "raise KeyError" in text)
+    line = next(
+        number for number, text in enumerate((project / "app.py").read_text().splitlines(), 1) if "raise KeyError" in text
+    )
     assert f"  app.py:{line} in inner\n" in seen
     assert f'{line:>5} |     raise KeyError("missing")\n' in seen
 

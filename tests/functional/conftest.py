@@ -99,9 +99,10 @@ def write(path: Path, text: str) -> Path:
 def node_runtime() -> str:
     """The identifier that fits the `node` of this machine."""
     from lambdabox.runtimes.catalog import nearest_identifier
-    from lambdabox.runtimes.interpreters import default_interpreter
+    from lambdabox.runtimes.interpreters import InterpreterCache, default_interpreter
 
-    here = default_interpreter("nodejs", project=Path.cwd(), environ=os.environ)
+    cache = InterpreterCache.of_user(os.environ)
+    here = default_interpreter("nodejs", project=Path.cwd(), environ=os.environ, cache=cache)
     return nearest_identifier("nodejs", here[1] if here else None)
 
 

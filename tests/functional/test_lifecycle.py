@@ -324,7 +324,7 @@ async def test_a_bootstrap_in_shell_is_a_runtime(workshop, run):
         result = await call({"n": number})
         assert result.json() == {"event": {"n": number}, "from": "task"}
         assert "handling app.handler" in result.logs
-    assert not any(line.startswith("INIT_START") for line in call.book.of("platform"))
+    assert call.book.of("platform")[0].startswith("INIT_START Runtime Version: provided:al2023")
 
 
 @needs_curl

@@ -6,12 +6,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Mapping, MutableMapping, Optional, overload
-else:
-
-    def overload(function: object) -> object:
-        """Stand in for the one in `typing`, which is not imported at run time."""
-        return function
+    from typing import Mapping, MutableMapping, Optional
 
 
 class _Text:
@@ -32,7 +27,7 @@ class _Number:
 
     def __get__(self, environment: DefaultEnvironment, owner: object = None) -> Optional[int]:
         try:
-            return int(environment.get(self._variable, ""))
+            return int(environment.get(self._variable) or "")
         except ValueError:
             return None
 
@@ -78,12 +73,6 @@ class DefaultEnvironment:
     def __init__(self, variables: Optional[Mapping[str, str]] = None) -> None:
         self._process: Optional[MutableMapping[str, str]] = os.environ if variables is None else None
         self._variables = dict(os.environ if variables is None else variables)
-
-    @overload
-    def get(self, name: str) -> Optional[str]: ...
-
-    @overload
-    def get(self, name: str, default: str) -> str: ...
 
     def get(self, name: str, default: Optional[str] = None) -> Optional[str]:
         """Any variable by name."""

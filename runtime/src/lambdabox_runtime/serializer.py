@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .invocation import Body
 
 _JSON = "application/json"
+_SCALARS = frozenset((str, int, float, bool, type(None)))
 
 
 class TextSerializer:
@@ -89,14 +90,17 @@ class JsonEncoder:
         self._encode = _encoder(ensure_ascii)
 
     def encode(self, value: Any) -> bytes:
-        try:
-            # At the speed of C this proves that nothing in the value needs the care of `_plain`: it refuses every class
-            # that is not exactly a builtin one.
-            marshal.dumps(value)
-        except ValueError:
-            text = self._encode_with_care(value)
-        else:
+        if type(value) in _SCALARS or (type(value) is dict and _SCALARS.issuperset(map(type, value.values()))):
             text = self._encode(value)
+        else:
+            try:
+                # At the speed of C this proves that nothing in the value needs the care of `_plain`: it refuses every
+                # class that is not exactly a builtin one.
+                marshal.dumps(value)
+            except ValueError:
+                text = self._encode_with_care(value)
+            else:
+                text = self._encode(value)
         try:
             return text.encode()
         except UnicodeEncodeError:

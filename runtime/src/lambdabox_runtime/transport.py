@@ -192,7 +192,8 @@ class HttpTransport:
         keeps_open = headers.get("connection", "").lower() != "close"
         try:
             if status in (204, 304):
-                body, surplus = b"", bytes(self._buffer[start:filled])
+                body: Body = b""
+                surplus = bytes(self._buffer[start:filled])
             elif "chunked" in headers.get("transfer-encoding", "").lower():
                 body, surplus = self._receive_chunks(connection, start, filled)
             elif "content-length" in headers:
@@ -230,7 +231,7 @@ class HttpTransport:
                 raise _ConnectionLostError("the connection was closed")
             filled += count
 
-    def _receive_length(self, connection: socket.socket, length: int, start: int, filled: int) -> Tuple[bytes, bytes]:
+    def _receive_length(self, connection: socket.socket, length: int, start: int, filled: int) -> Tuple[Body, bytes]:
         at_hand = filled - start
         if at_hand >= length:
             end = start + length
@@ -245,7 +246,7 @@ class HttpTransport:
             at_hand += count
         return body, b""
 
-    def _receive_rest(self, connection: socket.socket, start: int, filled: int) -> Tuple[bytes, bytes]:
+    def _receive_rest(self, connection: socket.socket, start: int, filled: int) -> Tuple[Body, bytes]:
         body = bytearray(self._buffer[start:filled])
         while True:
             chunk = connection.recv(_BUFFER_SIZE)
@@ -253,7 +254,7 @@ class HttpTransport:
                 return body, b""
             body += chunk
 
-    def _receive_chunks(self, connection: socket.socket, start: int, filled: int) -> Tuple[bytes, bytes]:
+    def _receive_chunks(self, connection: socket.socket, start: int, filled: int) -> Tuple[Body, bytes]:
         pending = bytearray(self._buffer[start:filled])
         body = bytearray()
         while True:

@@ -34,7 +34,9 @@ def hint_for(function: Function, error_type: str, message: str) -> str | None:
     if language not in ("python", "nodejs"):
         return None
     if error_type == "Runtime.MalformedHandlerName":
-        return f"the handler is {function.handler!r}: a file's path without its suffix, a dot and a function, as in src/app.handler"
+        return (
+            f"the handler is {function.handler!r}: a file's path without its suffix, a dot and a function, as in src/app.handler"
+        )
     files = handler_files(function, language)
     file = next((path for path in files if path.is_file()), None)
     if error_type in ("Runtime.ImportModuleError", "Runtime.HandlerNotFound") and file is None:
@@ -78,7 +80,9 @@ def _similar(path: Path) -> list[str]:
 
 
 def _missing_export(function: Function, file: Path, language: str) -> str:
-    wanted = function.handler.rpartition(".")[2] if language == "python" else function.handler.rpartition("/")[2].partition(".")[2]
+    wanted = (
+        function.handler.rpartition(".")[2] if language == "python" else function.handler.rpartition("/")[2].partition(".")[2]
+    )
     names = exported_names(file, language)
     meant = did_you_mean(wanted, names)
     text = f"{_relative(file, function)} has no {wanted!r}" + (f", did you mean {meant!r}?" if meant else "")

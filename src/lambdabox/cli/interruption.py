@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from typing import Self
 
 from lambdabox.cli.console import Console
 
@@ -28,7 +29,7 @@ class Interruption:
     def code(self) -> int:
         return 128 + (self.number or signal.SIGINT)
 
-    def __enter__(self) -> Interruption:
+    def __enter__(self) -> Self:
         for name in SIGNALS:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants SIGHUP left alone

@@ -63,7 +63,9 @@ def parser() -> CommandParser:
     out.option("--enforce-memory", action="store_true", help="end the function when it exceeds its memory size, as AWS does")
     out.group("event")
     out.option("-d", "--data", metavar="DATA", help="the event: JSON text, @FILE, file://FILE, or - for standard input")
-    out.option("-p", "--path", metavar="FILE", help="the event from a file: .json, .yml, .js/.mjs/.ts (its default export), or text")
+    out.option(
+        "-p", "--path", metavar="FILE", help="the event from a file: .json, .yml, .js/.mjs/.ts (its default export), or text"
+    )
     out.option("--raw", action="store_true", help="send the event's text as a JSON string")
     out.option("--context", metavar="DATA", help="a JSON object that is merged over the handler's context")
     out.option("-x", "--context-path", "--contextPath", metavar="FILE", help="the same from a file")
@@ -73,7 +75,9 @@ def parser() -> CommandParser:
     out.option("--docker", action="store_true", help="not in this version: functions run without Docker")
     out.option("--docker-arg", metavar="ARGS", action="append", default=[], help="not in this version")
     out.group("output")
-    out.option("--output", metavar="FORMAT", choices=("text", "json"), default="text", help="text (default) or json: one envelope")
+    out.option(
+        "--output", metavar="FORMAT", choices=("text", "json"), default="text", help="text (default) or json: one envelope"
+    )
     out.option("-v", "--verbose", "--debug", action="store_true", dest="debug", help="tell what is chosen and how long it takes")
     out.option("-h", "--help", action="store_true", help="show this text")
     return out

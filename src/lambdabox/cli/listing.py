@@ -35,8 +35,8 @@ def run(argv: Sequence[str], console: Console) -> int:
     options = parser().parse(argv, lambda text: console.write(text.encode()))
     if options is None:
         return 0
-    from lambdabox.cli.target import load
     from lambdabox.cli.table import aligned
+    from lambdabox.cli.target import load
     from lambdabox.config.project import required_functions
 
     project = load(options, console)

@@ -65,7 +65,6 @@ def parser() -> CommandParser:
     out.group("environments")
     out.option("--max-concurrency", metavar="N", default="32", help="invocations at one time before callers get 429 (default 32)")
     out.option("--idle-timeout", metavar="SECONDS", default="600", help="end an environment that was idle so long (default 600)")
-    out.option("--fresh", action="store_true", help="a new environment for every invocation")
     out.option("--freeze", action="store_true", help="stop an environment's processes between invocations, as AWS does")
     out.option("--enforce-memory", action="store_true", help="end functions that exceed their memory size, as AWS does")
     out.option("--no-timeout", action="store_true", help="no timeouts: for debuggers")
@@ -82,9 +81,7 @@ def run(argv: Sequence[str], console: Console) -> int:
     if options is None:
         return 0
     port = number(options.port, "--port", least=0, most=65535, unit="ports", whole=True)
-    concurrency = number(
-        options.max_concurrency, "--max-concurrency", least=1, most=100_000, unit="invocations", whole=True
-    )
+    concurrency = number(options.max_concurrency, "--max-concurrency", least=1, most=100_000, unit="invocations", whole=True)
     idle = number(options.idle_timeout, "--idle-timeout", least=0, most=float("inf"), unit="seconds")
     assert port is not None
     assert concurrency is not None
@@ -107,7 +104,6 @@ def run(argv: Sequence[str], console: Console) -> int:
         idle_timeout=idle,
         freeze=options.freeze,
         enforce_memory=options.enforce_memory,
-        reuse=not options.fresh,
         python=options.python,
         credentials=not options.no_credentials,
         init_timeout=float("inf") if options.no_timeout else None,

@@ -107,14 +107,13 @@ def served_functions(project: Project, options: Namespace, console: Console) -> 
 def changed(functions: Iterable[Function], options: Namespace, console: Console) -> list[Function]:
     """Functions with the command line's environment, timeout, memory and runtime."""
     timeout = number(getattr(options, "timeout", None), "--timeout", least=0.001, most=TIMEOUT_MAX_SECONDS, unit="seconds")
-    memory = number(
-        getattr(options, "memory", None), "--memory", least=MEMORY_MIN_MB, most=MEMORY_MAX_MB, unit="MB", whole=True
-    )
+    memory = number(getattr(options, "memory", None), "--memory", least=MEMORY_MIN_MB, most=MEMORY_MAX_MB, unit="MB", whole=True)
     runtime = getattr(options, "runtime", None)
     files = [Path(name).expanduser() for name in options.env_file]
     out = []
     for number_of, function in enumerate(functions):
-        environment, notes = function.environment, ()
+        environment = function.environment
+        notes: tuple[Diagnostic, ...] = ()
         if files or options.env:
             environment, notes = merged_environment(function.environment, env_files=files, pairs=options.env)
         if number_of == 0:
