@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from lambdabox.blocking import LoopThread
+from lambdabox.config.environment import check_environment
 from lambdabox.errors import UsageError
 from lambdabox.model.function import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, Function
 from lambdabox.model.invocation import InvocationResult
@@ -57,13 +58,15 @@ class LocalLambda:
             raise UsageError(f"timeout is {timeout:g} s: AWS takes 1 to {TIMEOUT_MAX_SECONDS}")
         if not MEMORY_MIN_MB <= memory_size <= MEMORY_MAX_MB:
             raise UsageError(f"memory_size is {memory_size} MB: AWS takes {MEMORY_MIN_MB} to {MEMORY_MAX_MB}")
+        variables = {key: str(value) for key, value in (environment or {}).items()}
+        check_environment(variables)
         self.function = _function(
             handler,
             runtime=runtime,
             code=None if code is None else Path(code),
             timeout=timeout,
             memory_size=memory_size,
-            environment={key: str(value) for key, value in (environment or {}).items()},
+            environment=variables,
             layers=tuple(Path(layer).absolute() for layer in layers),
             extensions=tuple(Path(extension).absolute() for extension in extensions),
             name=function_name,

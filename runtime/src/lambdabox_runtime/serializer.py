@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import marshal
 
 try:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from .invocation import Body
 
 _JSON = "application/json"
+_LARGE_EVENT = (
+    256 * 1024
+)  # from here on the collector rests while an event is decoded: all that is new stays, and looking costs as much again
 _SCALARS = frozenset((str, int, float, bool, type(None)))
 
 
@@ -56,6 +60,15 @@ class JsonSerializer:
     def load(self, body: Body, content_type: Optional[str]) -> Any:
         if content_type != _JSON:
             return bytes(body)
+        if len(body) < _LARGE_EVENT or not gc.isenabled():
+            return self._decode(body)
+        gc.disable()
+        try:
+            return self._decode(body)
+        finally:
+            gc.enable()
+
+    def _decode(self, body: Body) -> Any:
         text = str(body, "utf-8")
         if text[:1] == "\ufeff":
             text = text[1:]

@@ -9,37 +9,7 @@ from pathlib import Path
 from lambdabox.config.document import Diagnostic
 from lambdabox.errors import ConfigError, UsageError, listed
 from lambdabox.model.limits import ENVIRONMENT_MAX_BYTES
-
-RESERVED = frozenset(
-    {
-        "_HANDLER",
-        "_X_AMZN_TRACE_ID",
-        "AWS_ACCESS_KEY",
-        "AWS_ACCESS_KEY_ID",
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-        "AWS_DEFAULT_REGION",
-        "AWS_EXECUTION_ENV",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-        "AWS_LAMBDA_FUNCTION_NAME",
-        "AWS_LAMBDA_FUNCTION_VERSION",
-        "AWS_LAMBDA_INITIALIZATION_TYPE",
-        "AWS_LAMBDA_LOG_FORMAT",
-        "AWS_LAMBDA_LOG_GROUP_NAME",
-        "AWS_LAMBDA_LOG_LEVEL",
-        "AWS_LAMBDA_LOG_STREAM_NAME",
-        "AWS_LAMBDA_MAX_CONCURRENCY",
-        "AWS_LAMBDA_METADATA_API",
-        "AWS_LAMBDA_METADATA_TOKEN",
-        "AWS_LAMBDA_RUNTIME_API",
-        "AWS_REGION",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_SESSION_TOKEN",
-        "LAMBDA_RUNTIME_DIR",
-        "LAMBDA_TASK_ROOT",
-    }
-)
-"""Names that a customer may not set."""
+from lambdabox.protocol.environment_variables import RESERVED, size_of
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -59,14 +29,9 @@ def name_problem(name: str) -> str | None:
     return None
 
 
-def environment_size(environment: Mapping[str, str]) -> int:
-    """Bytes that count against AWS's 4 KB: every key and every value."""
-    return sum(len(key.encode("utf-8", "replace")) + len(value.encode("utf-8", "replace")) for key, value in environment.items())
-
-
 def size_problem(environment: Mapping[str, str]) -> str | None:
     """What AWS has against the size of a function's variables; None when nothing."""
-    size = environment_size(environment)
+    size = size_of(environment)
     if size <= ENVIRONMENT_MAX_BYTES:
         return None
     largest = sorted(environment, key=lambda key: -len(environment[key]))[:3]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from lambdabox.engine.pool import EngineContext, FunctionPool
 from lambdabox.engine.ticket import Ticket
-from lambdabox.errors import ResourceNotFoundException
+from lambdabox.errors import ResourceNotFoundException, ServiceException
 from lambdabox.model.function import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, Function, partition
 from lambdabox.model.names import FunctionReference, parse_function_reference
 
@@ -24,6 +24,7 @@ class Dispatcher:
         for function in self.functions:
             self._by_name[function.name] = function
         self._pools: dict[str, FunctionPool] = {}
+        self._is_closed = False
         self._found: dict[tuple[str, str | None], tuple[Function, str]] = {}
 
     def find(self, name: str, qualifier: str | None = None) -> tuple[Function, str]:
@@ -66,13 +67,17 @@ class Dispatcher:
     def pool(self, function: Function) -> FunctionPool:
         pool = self._pools.get(function.name)
         if pool is None:
+            if self._is_closed:
+                raise ServiceException("the service was closed before the invocation could begin")
             pool = self._pools[function.name] = FunctionPool(function, self.context)
         return pool
 
     async def close(self) -> None:
         """Run every environment's Shutdown phase."""
+        self._is_closed = True
         await asyncio.gather(*(pool.close() for pool in tuple(self._pools.values())))
 
     async def kill(self) -> None:
         """End every environment at once."""
+        self._is_closed = True
         await asyncio.gather(*(pool.kill() for pool in tuple(self._pools.values())))

@@ -1,7 +1,8 @@
-"""Fresh ids: unique, not secret."""
+"""Fresh ids."""
 
 from __future__ import annotations
 
+import os
 import random
 import time
 
@@ -10,7 +11,15 @@ _bits = random.Random().getrandbits  # noqa: S311  # ids of invocations guard no
 
 def new_request_id() -> str:
     """A lower-case version 4 UUID."""
-    digits = f"{_bits(128):032x}"
+    return _uuid(f"{_bits(128):032x}")
+
+
+def new_identifier() -> str:
+    """A version 4 UUID that nobody can guess: extensions prove with it who they are."""
+    return _uuid(os.urandom(16).hex())
+
+
+def _uuid(digits: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[int(digits[16], 16) & 3]}{digits[17:20]}-{digits[20:]}"
 
 

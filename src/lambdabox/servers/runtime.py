@@ -6,11 +6,11 @@ Parity: the Telemetry API and the Logs API answer 202 with `NotSupported`, as AW
 from __future__ import annotations
 
 import base64
-import uuid
 from collections.abc import Callable
 from typing import cast
 
 from lambdabox.engine.environment import Environment
+from lambdabox.engine.ids import new_identifier
 from lambdabox.engine.ports import ResponseStream
 from lambdabox.errors import RemoteProtocolError
 from lambdabox.http.exchange import BodyEnd, Exchange
@@ -191,7 +191,7 @@ class RuntimeApi:
             if request is extensions_api.ExtensionRequest.REGISTER:
                 found = extensions_api.parse_registration(headers, body)
                 environment.handle(
-                    ev.ExtensionRegistered(exchange, found.name, found.events, str(uuid.uuid4()), found.wants_account_id)
+                    ev.ExtensionRegistered(exchange, found.name, found.events, new_identifier(), found.wants_account_id)
                 )
                 return
             identifier = extensions_api.parse_identifier(headers)
@@ -213,7 +213,7 @@ class RuntimeApi:
         cast("Exchange", call).respond(200, runtime_api.next_headers(invocation, deadline_ms), invocation.payload)
 
     def answer_extension_invoke(self, call: Call, invocation: Invocation, deadline_ms: int) -> None:
-        headers = (*JSON_HEADERS, ("Lambda-Extension-Event-Identifier", str(uuid.uuid4())))
+        headers = (*JSON_HEADERS, ("Lambda-Extension-Event-Identifier", new_identifier()))
         cast("Exchange", call).respond(200, headers, extensions_api.invoke_event(invocation, deadline_ms))
 
     def answer_extension_shutdown(self, call: Call, reason: str, deadline_ms: int) -> None:
