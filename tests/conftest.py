@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import time
@@ -49,10 +50,8 @@ def no_leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
     horizon = time.monotonic() + _GRACE_SECONDS
     while (left := _children() - before) and time.monotonic() < horizon:
         for pid in left:
-            try:
+            with contextlib.suppress(OSError):
                 os.waitpid(pid, os.WNOHANG)
-            except (ChildProcessError, OSError):
-                pass
         time.sleep(0.005)  # a process that ends has no event that could be waited for here
     assert not left, f"processes left behind: {left}"
     assert not _scratch() - scratch, "scratch folders left behind"

@@ -24,7 +24,9 @@ def main(folder: Path) -> int:
         packages = " ".join(REQUIRED[tool][1] for tool in missing).split()
         print(f"installing {', '.join(packages)} with apt-get")
         subprocess.run(["apt-get", "update", "-qq"], check=False)
-        subprocess.run(["apt-get", "install", "-y", "-qq", *packages], check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+        subprocess.run(
+            ["apt-get", "install", "-y", "-qq", *packages], check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        )
         missing = [tool for tool in REQUIRED if shutil.which(tool) is None]
     for tool in missing:
         print(f"missing: {REQUIRED[tool][0]} ({tool}); its tests are skipped")
@@ -57,13 +59,26 @@ def optional_nodes(folder: Path) -> None:
 
 def optional_sdk(folder: Path) -> None:
     """AWS's SDK for JavaScript, a judge of the Lambda API."""
-    if not (folder / "node_modules" / "@aws-sdk" / "client-lambda").exists() and not npm_install(folder, "@aws-sdk/client-lambda@3"):
+    if not (folder / "node_modules" / "@aws-sdk" / "client-lambda").exists() and not npm_install(
+        folder, "@aws-sdk/client-lambda@3"
+    ):
         print("optional: @aws-sdk/client-lambda cannot be had; its tests are skipped")
 
 
 def npm_install(target: Path, package: str) -> bool:
     target.mkdir(parents=True, exist_ok=True)
-    command = ["npm", "install", "--no-save", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error", "--prefix", str(target), package]
+    command = [
+        "npm",
+        "install",
+        "--no-save",
+        "--no-audit",
+        "--no-fund",
+        "--no-package-lock",
+        "--loglevel=error",
+        "--prefix",
+        str(target),
+        package,
+    ]
     try:
         return subprocess.run(command, stdout=subprocess.DEVNULL, timeout=240, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):

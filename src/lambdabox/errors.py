@@ -165,6 +165,7 @@ class ResourceConflictException(ServiceError):
     """The function is not in a state that allows the request."""
 
     status = 409
+    message_key = "message"
 
 
 class ServiceException(ServiceError):

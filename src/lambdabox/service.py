@@ -228,6 +228,7 @@ class LambdaService:
         future: asyncio.Future[InvocationResult] = asyncio.get_running_loop().create_future()
 
         def finished(result: InvocationResult) -> None:
+            result.payload = bytes(result.payload)  # a large one is in a buffer that only the way here needed
             if not future.done():
                 future.set_result(result)
 

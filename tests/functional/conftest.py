@@ -49,24 +49,38 @@ class Workshop:
         """A Node.js function with this module."""
         settings.setdefault("timeout", 5.0)
         return Function(
-            name=name, handler="index.handler", runtime=settings.pop("runtime", node_runtime()), code=self.code({file: source}), **settings
+            name=name,
+            handler="index.handler",
+            runtime=settings.pop("runtime", node_runtime()),
+            code=self.code({file: source}),
+            **settings,
         )
 
-    def provided(self, bootstrap: str | None, name: str = "function", /, *, files: Mapping[str, str] | None = None, **settings: Any) -> Function:
+    def provided(
+        self, bootstrap: str | None, name: str = "function", /, *, files: Mapping[str, str] | None = None, **settings: Any
+    ) -> Function:
         """A custom runtime with this bootstrap."""
         settings.setdefault("timeout", 5.0)
         every = dict(files or {})
         if bootstrap is not None:
             every["bootstrap"] = bootstrap
-        return Function(name=name, handler=settings.pop("handler", "app.handler"), runtime="provided.al2023", code=self.code(every), **settings)
+        return Function(
+            name=name,
+            handler=settings.pop("handler", "app.handler"),
+            runtime="provided.al2023",
+            code=self.code(every),
+            **settings,
+        )
 
     def extension(self, source: str, name: str = "collector", /) -> Path:
         """An executable Python file that knows how to talk to the Extensions API: `register`, `next_event`, `note`."""
         self._count += 1
-        return write(self.folder / f"extensions{self._count}" / name, f"#!{sys.executable} -SE\n{EXTENSION}\n{textwrap.dedent(source)}")
+        return write(
+            self.folder / f"extensions{self._count}" / name, f"#!{sys.executable} -SE\n{EXTENSION}\n{textwrap.dedent(source)}"
+        )
 
 
-EXTENSION = '''
+EXTENSION = """
 import http.client, json, os, signal, sys, time
 NAME = os.path.basename(sys.argv[0])
 connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
@@ -84,7 +98,7 @@ def next_event():
 def note(value):
     with open(os.environ["NOTES"], "a") as notes:
         notes.write(json.dumps(value) + "\\n")
-'''
+"""
 
 
 def write(path: Path, text: str) -> Path:

@@ -43,7 +43,11 @@ PYTHON_CASES: dict[str, tuple[str, str | None, str]] = {
     ),
     "result that holds itself": ("answer = []; answer.append(answer)", "Runtime.MarshalError", "Unable to marshal response: "),
     "20 MB of output": ("sys.stdout.write(('x' * 99 + '\\n') * 200_000)", None, "null"),
-    "20 MB of output in one line": ("os.write(1, b'y' * 4096) if 0 else [os.write(1, b'y' * 65536) for _ in range(320)]", None, "null"),
+    "20 MB of output in one line": (
+        "os.write(1, b'y' * 4096) if 0 else [os.write(1, b'y' * 65536) for _ in range(320)]",
+        None,
+        "null",
+    ),
     "binary on stdout": ("sys.stdout.buffer.write(bytes(range(256)) * 64); sys.stdout.buffer.flush()", None, "null"),
     "prints without newline": ("print('no end', end='', flush=True); answer = 1", None, "1"),
     "reads stdin": ("answer = sys.stdin.read()", None, '""'),
@@ -74,7 +78,8 @@ UNDECIDED = {"closes every descriptor", "closes the runtime's connection", "rais
 @pytest.mark.parametrize("case", PYTHON_CASES)
 async def test_after_a_python_function_that_misbehaves_the_next_invocation_works(workshop, run, case):
     code, error_type, text = PYTHON_CASES[case]
-    call = await run(workshop.python(PYTHON, timeout=0.5, memory_size=512))
+    timeout = 0.5 if error_type == "Sandbox.Timedout" else 5
+    call = await run(workshop.python(PYTHON, timeout=timeout, memory_size=512))
     assert (await call({})).json() == "fine"
     result = await call({"do": code})
     if case not in UNDECIDED:
@@ -147,14 +152,30 @@ exports.handler = async (event) => {
 """
 
 NODE_CASES: dict[str, tuple[str, str | None, str]] = {
-    "unhandled rejection": ("Promise.reject(new Error('dropped')); new Promise(() => setTimeout(() => {}, 400))", "Runtime.UnhandledPromiseRejection", "dropped"),
-    "promise that never settles": ("new Promise(() => setInterval(() => {}, 1000))", "Sandbox.Timedout", "Task timed out after 1.00 seconds"),
-    "promise that nothing can settle": ("new Promise(() => {})", "Runtime.NodeJsExit", "The Lambda runtime client detected an unexpected Node.js exit code."),
+    "unhandled rejection": (
+        "Promise.reject(new Error('dropped')); new Promise(() => setTimeout(() => {}, 400))",
+        "Runtime.UnhandledPromiseRejection",
+        "dropped",
+    ),
+    "promise that never settles": (
+        "new Promise(() => setInterval(() => {}, 1000))",
+        "Sandbox.Timedout",
+        "Task timed out after 1.00 seconds",
+    ),
+    "promise that nothing can settle": (
+        "new Promise(() => {})",
+        "Runtime.NodeJsExit",
+        "The Lambda runtime client detected an unexpected Node.js exit code.",
+    ),
     "endless loop": ("(() => { for (;;); })()", "Sandbox.Timedout", "Task timed out after 1.00 seconds"),
     "process.exit": ("process.exit(5)", "Runtime.ExitError", "exit status 5"),
     "process.exit(0)": ("process.exit(0)", "Runtime.ExitError", "Runtime exited without providing a reason"),
     "process.abort": ("process.abort()", "Runtime.ExitError", "signal: aborted"),
-    "uncaught exception": ("setTimeout(() => { throw new TypeError('later'); }, 1), new Promise(() => setTimeout(() => {}, 400))", "TypeError", "later"),
+    "uncaught exception": (
+        "setTimeout(() => { throw new TypeError('later'); }, 1), new Promise(() => setTimeout(() => {}, 400))",
+        "TypeError",
+        "later",
+    ),
     "result that does not serialise": ("({ n: 1n })", "Error", "Unable to stringify response body"),
     "result that holds itself": ("(() => { const a = {}; a.a = a; return a; })()", "Error", "Unable to stringify response body"),
     "7 MB result": ("'x'.repeat(7_000_000)", "Function.ResponseSizeTooLarge", "(7000002 bytes)"),
@@ -163,15 +184,24 @@ NODE_CASES: dict[str, tuple[str, str | None, str]] = {
     "prints without newline": ("(process.stdout.write('no end'), 3)", None, "3"),
     "closes fd 1": ("(require('fs').closeSync(1), 4)", None, "4"),
     "reads stdin": ("require('fs').readFileSync(0, 'utf8')", None, '""'),
-    "a child that stays": ("(require('child_process').spawn('sleep', ['600'], { detached: true, stdio: 'inherit' }).unref(), 5)", None, "5"),
-    "ignores SIGTERM": ("(process.on('SIGTERM', () => {}), new Promise(() => setInterval(() => {}, 1000)))", "Sandbox.Timedout", "1.00 seconds"),
+    "a child that stays": (
+        "(require('child_process').spawn('sleep', ['600'], { detached: true, stdio: 'inherit' }).unref(), 5)",
+        None,
+        "5",
+    ),
+    "ignores SIGTERM": (
+        "(process.on('SIGTERM', () => {}), new Promise(() => setInterval(() => {}, 1000)))",
+        "Sandbox.Timedout",
+        "1.00 seconds",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", NODE_CASES)
 async def test_after_a_node_function_that_misbehaves_the_next_invocation_works(workshop, run, has_node, case):
     code, error_type, text = NODE_CASES[case]
-    call = await run(workshop.node(NODE, timeout=1.0, memory_size=512))
+    timeout = 1 if error_type == "Sandbox.Timedout" else 5
+    call = await run(workshop.node(NODE, timeout=timeout, memory_size=512))
     assert (await call({})).json() == "fine"
     check(await call({"do": code}), error_type, text)
     after = await call({})

@@ -44,7 +44,9 @@ def events(notes: Path, kind: str) -> list[Any]:
 def start(workshop, run, notes):
     """A Python function with external extensions."""
 
-    async def start(*sources: str, code: str = COUNTER, names: tuple[str, ...] = ("collector", "second", "third"), **settings: Any) -> Any:
+    async def start(
+        *sources: str, code: str = COUNTER, names: tuple[str, ...] = ("collector", "second", "third"), **settings: Any
+    ) -> Any:
         paths = tuple(workshop.extension(source, name) for source, name in zip(sources, names, strict=False))
         options = {key: settings.pop(key) for key in ("reuse", "init_timeout", "share_ports") if key in settings}
         environment = {"NOTES": str(notes), **settings.pop("environment", {})}
@@ -116,7 +118,10 @@ def handler(event, context):
     call = await start(WHOLE, code=code)
     await call({})
     await call.service.close()
-    assert [note[0] if isinstance(note, list) else note["eventType"] for note in noted(notes)][-2:] == ["runtime told", "SHUTDOWN"]
+    assert [note[0] if isinstance(note, list) else note["eventType"] for note in noted(notes)][-2:] == [
+        "runtime told",
+        "SHUTDOWN",
+    ]
 
 
 async def test_an_extension_that_did_not_ask_for_shutdown_is_killed_at_once(start):
@@ -145,10 +150,10 @@ while True:
     note(["worked", event["requestId"]])
 """
     call = await start(source)
+    import asyncio
+
     from lambdabox.engine.ticket import Ticket
     from lambdabox.service import make_invocation
-
-    import asyncio
 
     await call({})
     function = call.service.functions[0]
@@ -222,7 +227,9 @@ if not os.path.exists({str(tmp_path / "failed")!r}):
 while True:
     next_event()
 """
-    call = await start(source, code="import time\ndef handler(event, context):\n    time.sleep(event.get('sleep', 0))\n    return 'fine'\n")
+    call = await start(
+        source, code="import time\ndef handler(event, context):\n    time.sleep(event.get('sleep', 0))\n    return 'fine'\n"
+    )
     result = await call({"sleep": 20})
     assert result.json() == {"errorType": error_type, "errorMessage": f"RequestId: {result.request_id} Error: {text}"}
     assert result.logs[-1].endswith(f"\tStatus: error\tError Type: {error_type}")
@@ -261,7 +268,9 @@ os.wait()
     call = await start(source)
     await call({})
     await call({})
-    assert noted(notes) == [[403, {"errorType": "Extension.RegistrationClosed", "errorMessage": "Extension registration closed already"}]]
+    assert noted(notes) == [
+        [403, {"errorType": "Extension.RegistrationClosed", "errorMessage": "Extension registration closed already"}]
+    ]
 
 
 async def test_refusals_of_the_extensions_api(start, notes):
@@ -281,7 +290,9 @@ while True: next_event()
 """
     call = await start(source)
     await call({})
-    found = [(note[0], note[1]["errorType"], note[1]["errorMessage"]) if isinstance(note, list) else note for note in noted(notes)]
+    found = [
+        (note[0], note[1]["errorType"], note[1]["errorMessage"]) if isinstance(note, list) else note for note in noted(notes)
+    ]
     unknown = "00000000-0000-4000-8000-000000000000"
     assert found == [
         (403, "Extension.MissingExtensionIdentifier", "Missing Lambda-Extension-Identifier header"),
@@ -373,7 +384,9 @@ async def test_fresh_environments_with_extensions_run_one_after_another(start, n
 def test_local_lambda_runs_extensions(workshop, notes):
     code = workshop.code({"app.py": COUNTER})
     extension = workshop.extension(WHOLE)
-    with LocalLambda("app.handler", code=code, runtime="python3.11", extensions=[extension], environment={"NOTES": str(notes)}) as function:
+    with LocalLambda(
+        "app.handler", code=code, runtime="python3.11", extensions=[extension], environment={"NOTES": str(notes)}
+    ) as function:
         result = function.invoke({})
         assert result.json()["count"] == 1
     assert [event["requestId"] for event in events(notes, "INVOKE")] == [result.request_id]

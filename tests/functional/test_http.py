@@ -100,7 +100,7 @@ def on_both_loops(test):
             runner.run(main())
 
     run.__name__ = test.__name__
-    run.__signature__ = inspect.Signature(
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what pytest reads the fixtures from
         [
             inspect.Parameter("loop", inspect.Parameter.KEYWORD_ONLY),
             *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in others),

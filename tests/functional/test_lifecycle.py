@@ -150,7 +150,11 @@ async def test_an_init_that_outlasts_the_invocation_is_a_timeout(workshop, run):
 @pytest.mark.parametrize(
     ("source", "error_type", "message"),
     [
-        ("import nothing_of_this_name\n", "Runtime.ImportModuleError", "Unable to import module 'app': No module named 'nothing_of_this_name'"),
+        (
+            "import nothing_of_this_name\n",
+            "Runtime.ImportModuleError",
+            "Unable to import module 'app': No module named 'nothing_of_this_name'",
+        ),
         ("def handler(:\n", "Runtime.UserCodeSyntaxError", "Syntax error in module 'app': "),
         ("x = 1\n", "Runtime.HandlerNotFound", "Handler 'handler' missing on module 'app'"),
         ("raise ValueError('at import')\n", "ValueError", "at import"),
@@ -182,7 +186,9 @@ async def test_a_mended_module_works_at_the_next_call(workshop, run):
 # -- timeouts ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("statement", ["time.sleep(60)", "while True: pass", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: pass"])
+@pytest.mark.parametrize(
+    "statement", ["time.sleep(60)", "while True: pass", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: pass"]
+)
 async def test_a_timeout_ends_the_environment_but_not_its_tmp(workshop, run, statement):
     call = await run(workshop.python(COUNTER, timeout=0.3))
     await call({"mark": True})
@@ -224,7 +230,9 @@ async def test_the_log_of_an_invocation_line_by_line(workshop, run):
     call = await run(workshop.python(source, memory_size=256))
     cold, warm = await call({}), await call({})
     lines = [text for _, text in call.book.events]
-    version = r"INIT_START Runtime Version: python:3\.\d+\.\S+\tRuntime Version ARN: arn:aws:lambda:us-east-1::runtime:[0-9a-f]{64}"
+    version = (
+        r"INIT_START Runtime Version: python:3\.\d+\.\S+\tRuntime Version ARN: arn:aws:lambda:us-east-1::runtime:[0-9a-f]{64}"
+    )
     wanted = [
         version,
         "loading",
@@ -341,11 +349,15 @@ async def test_the_bootstrap_of_the_code_wins_over_the_one_of_a_layer(workshop, 
 async def test_no_bootstrap_is_an_invalid_entrypoint(workshop, run):
     call = await run(workshop.provided(None))
     for _ in range(2):
-        assert error(await call({})) == ("Runtime.InvalidEntrypoint", "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]")
+        assert error(await call({})) == (
+            "Runtime.InvalidEntrypoint",
+            "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]",
+        )
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [("echo", "permission denied"), ("#!/nowhere/sh\n", "no such file or directory"), ("#!\n", "exec format error")]
+    ("text", "reason"),
+    [("echo", "permission denied"), ("#!/nowhere/sh\n", "no such file or directory"), ("#!\n", "exec format error")],
 )
 async def test_a_bootstrap_that_cannot_be_executed_is_an_invalid_entrypoint(workshop, run, text, reason):
     if reason == "exec format error":

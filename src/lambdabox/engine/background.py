@@ -7,6 +7,7 @@ for as long as the engine lives.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from lambdabox.engine.dispatcher import Dispatcher
@@ -71,10 +72,8 @@ class EventQueue:
         """Wait at most so long until every invocation is over; what is left over is returned."""
         if self._pending and seconds > 0:
             self._emptied = asyncio.Event()
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._emptied.wait(), seconds)
-            except TimeoutError:
-                pass
         self._is_closed = True
         for _function, timer in self._pending.values():
             if timer is not None:

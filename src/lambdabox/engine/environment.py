@@ -18,8 +18,8 @@ from lambdabox.engine.provision import Provision
 from lambdabox.engine.ticket import Ticket
 from lambdabox.errors import LaunchError, SandboxClosedError, SandboxError
 from lambdabox.model.error_types import ErrorType
-from lambdabox.model.limits import INIT_SECONDS
 from lambdabox.model.invocation import InvocationResult, InvocationStatus, Report
+from lambdabox.model.limits import INIT_SECONDS
 from lambdabox.model.telemetry import InitStart, InvocationReport, PlatformRecord
 from lambdabox.protocol import effects as fx
 from lambdabox.protocol import events as ev
@@ -124,7 +124,7 @@ class Environment:
         self._tickets[ticket.invocation.request_id] = ticket
         if self._current is None:
             self._current = ticket
-        self.handle(ev.InvokeRequested(ticket.invocation))
+        self.handle(ev.InvokeRequested(ticket.invocation, ticket.stream is not None))
 
     def initialize(self) -> None:
         """Run Init ahead of an invocation."""
@@ -315,12 +315,10 @@ class Environment:
 
     def _begin_stream(self, effect: fx.BeginStream) -> None:
         assert self._api is not None
-        ticket = self._tickets[effect.request_id]
-        if ticket.stream is None:
-            self._api.collect_response(effect.call)
-        else:
-            ticket.stream.begin(effect.content_type)
-            self._api.stream_response(effect.call, ticket.stream)
+        stream = self._tickets[effect.request_id].stream
+        assert stream is not None
+        stream.begin(effect.content_type)
+        self._api.stream_response(effect.call, stream)
 
     def _collect_response(self, effect: fx.CollectResponse) -> None:
         assert self._api is not None

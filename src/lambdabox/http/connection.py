@@ -23,6 +23,7 @@ import httptools
 
 from lambdabox.errors import InternalError
 from lambdabox.http.heads import SeenHeads
+from lambdabox.http.large_body import LARGE_BODY, LargeBody
 from lambdabox.http.served import COLLECT, DISCARD, FINISHED, STREAM, UNDECIDED, WAITING, ServedExchange
 
 if TYPE_CHECKING:
@@ -514,6 +515,26 @@ class Connection(asyncio.Protocol):
         self._active = self._incoming = None
         self._queue.clear()
         self._transport.abort()
+
+    def receive_large(self, exchange: ServedExchange, limit: int) -> None:
+        """Receive the body of the exchange without the parser, where that pays."""
+        length = exchange.headers.get("content-length", "")
+        if exchange is not self._incoming or not length.isdigit() or not self.is_reading:
+            return
+        size = int(length)
+        if size <= limit and size - exchange.received >= LARGE_BODY:
+            self._transport.set_protocol(LargeBody(self, exchange, size))
+
+    def body_received(self, exchange: ServedExchange) -> None:
+        """A large body is in: the parser has not seen its end, so a new one reads what follows."""
+        self._transport.set_protocol(self)
+        self._parser = httptools.HttpRequestParser(self)
+        self._incoming = None
+        self._stalled = 0
+        exchange.is_whole = True
+        if not exchange.keep_alive:
+            self._deaf = True
+        self._after_data()
 
     # -- closing ------------------------------------------------------------------------------------------------------
 

@@ -105,6 +105,8 @@ class ServedExchange:
         self._limit = limit
         self._done = done
         self._proceed()
+        if not self.is_whole and not self.is_cut and self.state == WAITING:
+            self._connection.receive_large(self, limit)
 
     def stream(self, sink: BodySink) -> None:
         """Hand the body on as it arrives."""
@@ -155,7 +157,7 @@ class ServedExchange:
         """The whole body is in and nobody has asked for it yet: keep it in one piece."""
         chunks = self.chunks
         if chunks:
-            self.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            self.body = whole(chunks)
             self.chunks = []
         self.received = len(self.body)
         self.complete = True
@@ -171,13 +173,7 @@ class ServedExchange:
             return
         body = b""
         if not oversized:
-            chunks = self.chunks
-            if self.complete:
-                body = self.body
-            elif len(chunks) == 1:
-                body = chunks[0]
-            else:
-                body = b"".join(chunks)
+            body = self.body if self.complete else whole(self.chunks)
             self.chunks = []
         if not self.is_whole:
             end = BodyEnd.TRUNCATED
@@ -314,3 +310,8 @@ class ServedExchange:
         if not self.keep_alive:
             return "Connection: close\r\n"
         return "Connection: keep-alive\r\n" if self._minor == 0 else ""
+
+
+def whole(chunks: list[bytes]) -> bytes:
+    """The chunks in one piece; what came in one is not copied once more."""
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -178,9 +178,7 @@ class InvokeRules(EnvironmentState):
         )
 
     def _runtime_done(self, flight: Flight, now: Now) -> None:
-        """The runtime is through with the invocation, one way or the other."""
-        if flight.runtime_done is not None:
-            return
+        """The runtime is through with the invocation, one way or the other; said once."""
         flight.runtime_done = now
         invocation = flight.invocation
         request_id = invocation.request_id

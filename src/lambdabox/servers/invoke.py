@@ -160,7 +160,7 @@ class InvokeApi:
             name = functions[0].name
         return self._dispatcher.find(name, qualifier)
 
-    def _invocation(self, exchange: Exchange, arn: str, body: bytes, asked: InvokeParameters) -> Invocation:
+    def _invocation(self, arn: str, body: bytes, asked: InvokeParameters) -> Invocation:
         return Invocation(
             request_id=new_request_id(),
             payload=body or EMPTY_EVENT,
@@ -180,7 +180,7 @@ class InvokeApi:
             invoke_api.check_size(size, Operation.INVOKE, asked.invocation_type)
             if body:
                 check_json(body)
-            invocation = self._invocation(exchange, arn, body, asked)
+            invocation = self._invocation(arn, body, asked)
             if asked.invocation_type is not InvocationType.REQUEST_RESPONSE:
                 self._invoke_without_waiting(exchange, function, invocation, asked.invocation_type)
                 return
@@ -222,7 +222,7 @@ class InvokeApi:
             invoke_api.check_size(size, Operation.INVOKE_ASYNC, InvocationType.EVENT)
             if body:
                 check_json(body)
-            invocation = self._invocation(exchange, arn, body, InvokeParameters(invocation_type=InvocationType.EVENT))
+            invocation = self._invocation(arn, body, InvokeParameters(invocation_type=InvocationType.EVENT))
         except LambdaboxError as error:
             self._refuse(exchange, error)
             return
@@ -236,7 +236,7 @@ class InvokeApi:
             invoke_api.check_size(size, Operation.INVOKE_STREAM, asked.invocation_type)
             if body:
                 check_json(body)
-            invocation = self._invocation(exchange, arn, body, asked)
+            invocation = self._invocation(arn, body, asked)
             if asked.invocation_type is InvocationType.DRY_RUN:
                 self._invoke_without_waiting(exchange, function, invocation, asked.invocation_type)
                 return

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from lambdabox.config.environment import (
-    RESERVED,
     check_environment,
     merged_environment,
     name_problem,
@@ -17,6 +16,7 @@ from lambdabox.config.environment import (
     size_problem,
 )
 from lambdabox.errors import ConfigError, UsageError
+from lambdabox.protocol.environment_variables import RESERVED
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED))

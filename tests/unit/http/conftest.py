@@ -54,9 +54,9 @@ class Wire:
     """One connection: `feed` bytes, look at `sent`, `statuses` and `transport`."""
 
     def __init__(self, application, limits=None, policy=None):
-        self.errors = []
+        self.errors: list[BaseException] = []
         self.server = HttpServer(application, limits or Limits(head_seconds=None), plain_refusal)
-        self.server.report = self.errors.append
+        self.server.report = self.errors.append  # type: ignore[method-assign, assignment]  # what it would print is looked at here
         if policy is not None:
             self.server.guard = policy.guard("127.0.0.1", 9001)
         self.connect()

@@ -25,6 +25,9 @@ class World:
         self.history: list[fx.Effect] = []
         self.identifiers: dict[str, str] = {}
 
+    def is_in(self, phase: Phase) -> bool:
+        return self.machine.phase is phase
+
     @property
     def now(self) -> Now:
         return Now(self.time, WALL + self.time)
@@ -37,18 +40,24 @@ class World:
 
     # -- words --------------------------------------------------------------------------------------------------------
 
-    def invoke(self, request_id: str = "r1", *, takes_stream: bool = True, after: float = 0.0, **more: Any) -> tuple[fx.Effect, ...]:
+    def invoke(
+        self, request_id: str = "r1", *, takes_stream: bool = True, after: float = 0.0, **more: Any
+    ) -> tuple[fx.Effect, ...]:
         invocation = Invocation(request_id=request_id, payload=b"{}", invoked_function_arn="arn", **more)
         return self.tell(ev.InvokeRequested(invocation, takes_stream), after=after)
 
     def poll(self, call: str = "next", *, after: float = 0.0) -> tuple[fx.Effect, ...]:
         return self.tell(ev.RuntimePolledNext(call), after=after)
 
-    def respond(self, request_id: str = "r1", body: bytes = b"1", *, call: str = "response", after: float = 0.0, **more: Any) -> Any:
+    def respond(
+        self, request_id: str = "r1", body: bytes = b"1", *, call: str = "response", after: float = 0.0, **more: Any
+    ) -> Any:
         return self.tell(ev.RuntimeResponded(call, request_id, body, more.pop("size", len(body)), **more), after=after)
 
     def fail(self, request_id: str = "r1", *, call: str = "error", after: float = 0.0) -> tuple[fx.Effect, ...]:
-        return self.tell(ev.RuntimeFailed(call, request_id, b'{"errorType":"E"}', "application/json", "Runtime.Unknown"), after=after)
+        return self.tell(
+            ev.RuntimeFailed(call, request_id, b'{"errorType":"E"}', "application/json", "Runtime.Unknown"), after=after
+        )
 
     def init_error(self, call: str = "init error", *, after: float = 0.0) -> tuple[fx.Effect, ...]:
         event = ev.RuntimeInitFailed(call, b'{"errorType":"I"}', "application/json", "Runtime.ImportModuleError")

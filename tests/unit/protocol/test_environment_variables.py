@@ -158,7 +158,9 @@ def test_every_row_of_the_contracts_reserved_table(name: str) -> None:
     assert name in RESERVED
 
 
-@pytest.mark.parametrize(("name", "is_valid"), [("AB", True), ("a_1", True), ("A", False), ("1A", False), ("_A", False), ("A-B", False), ("AÄ", False)])
+@pytest.mark.parametrize(
+    ("name", "is_valid"), [("AB", True), ("a_1", True), ("A", False), ("1A", False), ("_A", False), ("A-B", False), ("AÄ", False)]
+)
 def test_names(name: str, is_valid: bool) -> None:
     assert is_valid_name(name) is is_valid
 

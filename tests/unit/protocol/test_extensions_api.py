@@ -118,7 +118,9 @@ def test_the_answer_to_a_registration() -> None:
 
 
 def test_the_invoke_event_has_neither_payload_nor_client_context() -> None:
-    invocation = Invocation(request_id="r1", payload=b"secret", invoked_function_arn="arn", client_context="{}", trace_id="Root=1")
+    invocation = Invocation(
+        request_id="r1", payload=b"secret", invoked_function_arn="arn", client_context="{}", trace_id="Root=1"
+    )
     assert json.loads(invoke_event(invocation, 42)) == {
         "eventType": "INVOKE",
         "deadlineMs": 42,

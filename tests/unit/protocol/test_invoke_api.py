@@ -53,7 +53,8 @@ def test_routes(method: str, path: str, found: Route | int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "found"), [("", None), ("Qualifier=live", "live"), ("Qualifier=%24LATEST&x=1", "$LATEST"), ("Qualifier=", None), ("x=1", None)]
+    ("query", "found"),
+    [("", None), ("Qualifier=live", "live"), ("Qualifier=%24LATEST&x=1", "$LATEST"), ("Qualifier=", None), ("x=1", None)],
 )
 def test_qualifiers(query: str, found: str | None) -> None:
     assert qualifier(query) == found
@@ -78,7 +79,16 @@ def test_every_parameter() -> None:
     assert (found.wants_tail, found.client_context, found.trace_id) == (True, '{"custom":{"a":1}}', "Root=1")
 
 
-@pytest.mark.parametrize("content_type", ["", "application/json", "application/octet-stream", "application/x-www-form-urlencoded", "Application/Cloudevents+JSON; a=b"])
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "application/json",
+        "application/octet-stream",
+        "application/x-www-form-urlencoded",
+        "Application/Cloudevents+JSON; a=b",
+    ],
+)
 def test_content_types_that_are_taken(content_type: str) -> None:
     parse_parameters({"content-type": content_type})
 
@@ -130,7 +140,9 @@ def test_a_client_context_that_cannot_stand_in_a_header_is_rendered_so_that_it_c
     assert json.loads(found) == json.loads(text)
 
 
-@pytest.mark.parametrize("text", ["%%%", "e30", encoded("{"), encoded(b"\xff"), encoded("[1]"), encoded('{"a":NaN}'), encoded("[" * 2000)])
+@pytest.mark.parametrize(
+    "text", ["%%%", "e30", encoded("{"), encoded(b"\xff"), encoded("[1]"), encoded('{"a":NaN}'), encoded("[" * 2000)]
+)
 def test_a_client_context_is_a_json_object_in_base64(text: str) -> None:
     with pytest.raises(errors.InvalidParameterValueException, match="valid Base64-encoded JSON object"):
         decode_client_context(text)

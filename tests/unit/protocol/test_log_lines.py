@@ -24,7 +24,15 @@ def report(**more: Any) -> InvocationReport:
 
 
 def init_start(**more: Any) -> InitStart:
-    return InitStart(initialization_type="on-demand", phase="init", function_name="f", function_version="1", **more)
+    return InitStart(
+        initialization_type="on-demand",
+        phase="init",
+        function_name="f",
+        function_version="1",
+        instance_id="",
+        instance_max_memory=1,
+        **more,
+    )
 
 
 def init_report(**more: Any) -> InitReport:

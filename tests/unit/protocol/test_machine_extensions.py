@@ -107,11 +107,11 @@ def test_an_extension_may_be_through_before_the_runtime(new_world: Any) -> None:
     world = new_world().boot(inner=("INVOKE",))
     world.invoke()
     world.extension_poll("inner")
-    assert world.machine.phase is Phase.INVOKE
+    assert world.is_in(Phase.INVOKE)
     world.respond()
-    assert world.machine.phase is Phase.INVOKE
+    assert world.is_in(Phase.INVOKE)
     world.poll()
-    assert world.machine.phase is Phase.IDLE
+    assert world.is_in(Phase.IDLE)
 
 
 def test_an_extension_that_never_returns_times_the_invocation_out_after_the_answer(new_world: Any) -> None:
@@ -131,11 +131,11 @@ def test_an_extension_without_a_connection_gets_the_event_when_it_is_back(new_wo
     assert not world.wanted(fx.AnswerExtensionInvoke, world.invoke())
     world.respond()
     world.poll()
-    assert world.machine.phase is Phase.INVOKE
+    assert world.is_in(Phase.INVOKE)
     assert world.one(fx.AnswerExtensionInvoke, world.extension_poll("inner", "back")).call == "back"
-    assert world.machine.phase is Phase.INVOKE
+    assert world.is_in(Phase.INVOKE)
     world.extension_poll("inner", "done")
-    assert world.machine.phase is Phase.IDLE
+    assert world.is_in(Phase.IDLE)
 
 
 def test_an_extension_that_polls_twice_is_answered_where_it_asked_last(new_world: Any) -> None:
@@ -158,7 +158,7 @@ def test_an_extension_that_dies_in_invoke_ends_the_invocation(new_world: Any, fa
     answer = world.one(fx.CompleteInvocation, out)
     assert json.loads(answer.payload) == {"errorType": "Extension.Crash", "errorMessage": f"RequestId: r1 Error: {text}"}
     assert world.one(fx.FinishInvocation, out).error_type == "Extension.Crash"
-    assert world.machine.phase is Phase.RESETTING
+    assert world.is_in(Phase.RESETTING)
 
 
 def test_an_extension_that_dies_before_it_registers_ends_init(starting: Any) -> None:
@@ -174,7 +174,7 @@ def test_an_extension_that_dies_before_it_registers_ends_init(starting: Any) -> 
 def test_an_extension_that_dies_while_idle_resets(new_world: Any) -> None:
     world = new_world(external_extensions=("outer",)).boot()
     assert world.exit("outer", 1)[0] == fx.Terminate("runtime")
-    assert world.machine.phase is Phase.RESETTING
+    assert world.is_in(Phase.RESETTING)
 
 
 def test_an_extension_that_reports_an_init_error(starting: Any) -> None:
@@ -182,7 +182,7 @@ def test_an_extension_that_reports_an_init_error(starting: Any) -> None:
     out = starting.extension_fail("outer", in_init=True)
     assert out[0] == fx.Accept("outer error")
     assert ("extension", "InitError", "Extension.InitError") in starting.records(out)
-    assert starting.machine.phase is Phase.RESETTING
+    assert starting.is_in(Phase.RESETTING)
     assert starting.deadline(after=0.0) == ()
 
 
@@ -200,15 +200,21 @@ def test_an_exit_error_in_invoke_ends_the_invocation(new_world: Any) -> None:
     world.invoke()
     out = world.extension_fail("inner", in_init=False)
     assert world.one(fx.CompleteInvocation, out).error_type == "Extension.ExitError"
-    assert world.machine.phase is Phase.RESETTING
+    assert world.is_in(Phase.RESETTING)
 
 
 def test_an_exit_error_while_idle_resets(new_world: Any) -> None:
     world = new_world().boot(inner=("INVOKE",))
     world.extension_fail("inner", in_init=False)
-    assert world.machine.phase is Phase.RESETTING
+    assert world.is_in(Phase.RESETTING)
 
 
 def test_an_exit_of_an_internal_extension_is_no_event_of_its_own(new_world: Any) -> None:
     world = new_world().boot(inner=("INVOKE",))
     assert world.exit("inner") == ()
+
+
+def test_only_the_extension_that_lost_its_connection_misses_the_event(new_world: Any) -> None:
+    world = new_world().boot(one=("INVOKE",), two=("INVOKE",))
+    world.tell(ev.PollAbandoned("two next"))
+    assert world.one(fx.AnswerExtensionInvoke, world.invoke()).call == "one next"

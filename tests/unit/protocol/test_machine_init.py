@@ -16,7 +16,7 @@ from lambdabox.protocol.states import Phase, RuntimeState
 def test_init_starts_the_runtime_and_is_over_when_it_polls(world: Any) -> None:
     out = world.tell(ev.InitRequested())
     assert world.one(fx.StartProcess, out) == fx.StartProcess("runtime", is_runtime=True)
-    assert world.machine.phase is Phase.INIT
+    assert world.is_in(Phase.INIT)
     assert world.machine.deadline == 10.0
     out = world.poll(after=0.25)
     assert world.records() == [("initStart", None, None), ("initRuntimeDone", "success", None), ("initReport", "success", None)]
@@ -26,7 +26,9 @@ def test_init_starts_the_runtime_and_is_over_when_it_polls(world: Any) -> None:
 
 
 def test_init_start_carries_the_profile(new_world: Any) -> None:
-    world = new_world(function_version="7", memory_size=256, instance_id="stream", runtime_version="python:3.12", runtime_version_arn="arn:r")
+    world = new_world(
+        function_version="7", memory_size=256, instance_id="stream", runtime_version="python:3.12", runtime_version_arn="arn:r"
+    )
     world.tell(ev.InitRequested())
     assert world.one(fx.EmitTelemetry).record == InitStart(
         initialization_type="on-demand",
@@ -74,10 +76,10 @@ def test_external_extensions_register_before_the_runtime_starts(new_world: Any) 
     assert world.one(fx.StartProcess, out).name == "runtime"
     world.poll("rt")
     world.extension_poll("a")
-    assert world.machine.phase is Phase.INIT
+    assert world.is_in(Phase.INIT)
     out = world.extension_poll("b")
     assert world.records(out) == [("extension", "Ready", None), ("extension", "Ready", None), ("initReport", "success", None)]
-    assert world.machine.phase is Phase.IDLE
+    assert world.is_in(Phase.IDLE)
 
 
 def test_an_extension_may_poll_before_the_runtime(new_world: Any) -> None:
@@ -85,18 +87,18 @@ def test_an_extension_may_poll_before_the_runtime(new_world: Any) -> None:
     world.tell(ev.InitRequested())
     world.register("a", "INVOKE")
     world.extension_poll("a")
-    assert world.machine.phase is Phase.INIT
+    assert world.is_in(Phase.INIT)
     world.poll()
-    assert world.machine.phase is Phase.IDLE
+    assert world.is_in(Phase.IDLE)
 
 
 def test_an_internal_extension_is_waited_for(world: Any) -> None:
     world.tell(ev.InitRequested())
     world.register("inner", "INVOKE")
     world.poll()
-    assert world.machine.phase is Phase.INIT
+    assert world.is_in(Phase.INIT)
     world.extension_poll("inner")
-    assert world.machine.phase is Phase.IDLE
+    assert world.is_in(Phase.IDLE)
 
 
 @pytest.mark.parametrize("code", [0, 1, None])
@@ -105,7 +107,7 @@ def test_a_failed_init_is_repeated_inside_the_invocation(world: Any, code: int |
     out = world.exit(code=code, signal=None if code is not None else 11, after=0.5)
     assert world.records(out) == [("initRuntimeDone", "error", "Runtime.ExitError"), ("initReport", "error", "Runtime.ExitError")]
     assert out[-1] == fx.CLEAR_SANDBOX
-    assert world.machine.phase is Phase.RESETTING
+    assert world.is_in(Phase.RESETTING)
     out = world.cleared()
     start = world.wanted(fx.EmitTelemetry, out)[0].record
     assert (start.type, start.phase) == ("platform.initStart", "invoke")
@@ -135,7 +137,7 @@ def test_a_failure_of_the_second_init_reaches_the_caller(world: Any) -> None:
     }
     assert world.one(fx.FinishInvocation, out).duration_ms == 100.0
     world.cleared()
-    assert world.machine.phase is Phase.DORMANT
+    assert world.is_in(Phase.DORMANT)
     assert world.machine.is_available
 
 
@@ -200,7 +202,7 @@ def test_init_error_while_the_environment_ends_moves_nothing_else(world: Any) ->
     world.tell(ev.InitRequested())
     world.deadline()
     assert world.init_error() == (fx.Accept("init error"),)
-    assert world.machine.phase is Phase.RESETTING
+    assert world.is_in(Phase.RESETTING)
 
 
 def test_init_that_takes_too_long_is_repeated_on_the_functions_time(new_world: Any) -> None:
@@ -212,7 +214,7 @@ def test_init_that_takes_too_long_is_repeated_on_the_functions_time(new_world: A
     world.cleared()
     assert world.machine.deadline == 30.0
     world.poll(after=12.0)
-    assert world.machine.phase is Phase.INVOKE
+    assert world.is_in(Phase.INVOKE)
     assert world.machine.deadline == 30.0
     world.respond()
     assert world.one(fx.CompleteInvocation).status == "success"
@@ -291,7 +293,7 @@ def test_a_runtime_that_polls_before_anybody_wants_init_is_ready_at_once(world: 
     world.poll("early")
     out = world.invoke()
     assert world.one(fx.AnswerNext, out).call == "early"
-    assert world.machine.phase is Phase.INVOKE
+    assert world.is_in(Phase.INVOKE)
 
 
 def test_a_reset_forgets_everything_but_the_profile(idle: Any) -> None:

@@ -56,7 +56,7 @@ def test_a_function_error_answers_and_goes_on(idle: Any) -> None:
     )
     out = idle.poll()
     assert idle.records(out) == [("runtimeDone", "error", "Runtime.Unknown")]
-    assert idle.machine.phase is Phase.IDLE
+    assert idle.is_in(Phase.IDLE)
 
 
 def test_a_wrong_id_leaves_the_right_one_usable(idle: Any) -> None:
@@ -85,7 +85,7 @@ def test_an_answer_after_next_has_no_active_id_even_while_extensions_work(new_wo
     world.invoke()
     world.respond()
     world.poll()
-    assert world.machine.phase is Phase.INVOKE
+    assert world.is_in(Phase.INVOKE)
     assert world.one(fx.Refuse, world.respond(call="late")).status == 400
 
 
@@ -113,7 +113,7 @@ def test_the_largest_response_is_accepted_and_one_byte_more_is_not(idle: Any) ->
     assert answer.error_type == "Function.ResponseSizeTooLarge"
     assert b"(6291557 bytes) exceeded" in answer.payload
     assert idle.records(idle.poll()) == [("runtimeDone", "error", "Function.ResponseSizeTooLarge")]
-    assert idle.machine.phase is Phase.IDLE
+    assert idle.is_in(Phase.IDLE)
 
 
 def test_a_cut_response_is_an_error_and_the_runtime_goes_on(idle: Any) -> None:
@@ -123,7 +123,7 @@ def test_a_cut_response_is_an_error_and_the_runtime_goes_on(idle: Any) -> None:
     assert (idle.one(fx.Refuse, out).status, idle.one(fx.Refuse, out).error_type) == (400, "TruncatedHTTPRequest")
     assert idle.one(fx.CompleteInvocation, out).error_type == "Runtime.TruncatedResponse"
     idle.poll()
-    assert idle.machine.phase is Phase.IDLE
+    assert idle.is_in(Phase.IDLE)
 
 
 @pytest.mark.parametrize("begins", [True, False])
@@ -135,7 +135,7 @@ def test_an_unknown_response_mode_is_a_function_error_with_an_empty_payload(idle
         fx.CompleteInvocation("r1", b"", "application/json", "error", "Runtime.InvalidResponseModeHeader"),
     )
     idle.poll()
-    assert idle.machine.phase is Phase.IDLE
+    assert idle.is_in(Phase.IDLE)
 
 
 def test_a_stream_passes_by_and_has_no_six_megabyte_limit(idle: Any) -> None:
@@ -152,7 +152,12 @@ def test_a_stream_that_fails_midway_ends_with_the_trailers(idle: Any) -> None:
     out = idle.respond(call="c", body=b"", size=3, mode="streaming", error_type="Runtime.Unknown", error_body=b'{"e":1}')
     assert idle.one(fx.Accept, out).call == "c"
     answer = idle.one(fx.CompleteInvocation, out)
-    assert (answer.payload, answer.status, answer.error_type, answer.is_streamed) == (b'{"e":1}', "error", "Runtime.Unknown", True)
+    assert (answer.payload, answer.status, answer.error_type, answer.is_streamed) == (
+        b'{"e":1}',
+        "error",
+        "Runtime.Unknown",
+        True,
+    )
 
 
 def test_a_stream_is_gathered_for_a_caller_who_takes_none_and_then_has_the_limit(idle: Any) -> None:
@@ -174,14 +179,17 @@ def test_a_timeout_answers_and_resets(idle: Any) -> None:
     out = idle.deadline()
     assert idle.time == 3.0
     answer = idle.one(fx.CompleteInvocation, out)
-    assert answer.payload == b'{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: r1 Error: Task timed out after 3.00 seconds"}'
+    assert (
+        answer.payload
+        == b'{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: r1 Error: Task timed out after 3.00 seconds"}'
+    )
     assert (answer.status, answer.error_type) == ("timeout", None)
     assert idle.records(out) == [("runtimeDone", "timeout", None)]
     assert idle.one(fx.FinishInvocation, out).status == "timeout"
     assert out[-1] == fx.CLEAR_SANDBOX
     assert idle.one(fx.Refuse, idle.respond()).status == 400
     idle.cleared()
-    assert idle.machine.phase is Phase.DORMANT
+    assert idle.is_in(Phase.DORMANT)
 
 
 def test_a_timeout_in_the_middle_of_a_stream_ends_the_stream(idle: Any) -> None:
@@ -236,7 +244,7 @@ def test_a_crash_answers_and_resets(idle: Any, facts: dict[str, Any], error_type
     answer = idle.one(fx.CompleteInvocation, out)
     assert json.loads(answer.payload) == {"errorType": error_type, "errorMessage": f"RequestId: r1 Error: {text}"}
     assert idle.records(out) == [("runtimeDone", "error", error_type)]
-    assert idle.machine.phase is Phase.RESETTING
+    assert idle.is_in(Phase.RESETTING)
     assert idle.machine.deadline is None
 
 
@@ -324,7 +332,7 @@ def test_what_waits_survives_a_reset_and_runs_init_again(idle: Any) -> None:
     idle.invoke("r2")
     idle.exit(code=1)
     out = idle.cleared()
-    assert idle.machine.phase is Phase.INIT
+    assert idle.is_in(Phase.INIT)
     assert idle.machine.flight.invocation.request_id == "r2"
     assert fx.AVAILABLE not in out
 
@@ -349,7 +357,7 @@ def test_an_invocation_whose_caller_left_before_it_began_is_given_up(idle: Any) 
     idle.poll()
     idle.respond("r2")
     idle.poll()
-    assert idle.machine.phase is Phase.IDLE
+    assert idle.is_in(Phase.IDLE)
 
 
 def test_an_invocation_that_runs_runs_on_without_its_caller(idle: Any) -> None:

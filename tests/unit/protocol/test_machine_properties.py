@@ -31,7 +31,10 @@ STEPS = st.one_of(
     st.tuples(st.just("respond"), st.tuples(st.sampled_from(REQUESTS), st.sampled_from([1, 6_291_557]), st.booleans())),
     st.tuples(st.just("fail"), st.sampled_from(REQUESTS)),
     st.tuples(st.just("init error"), st.none()),
-    st.tuples(st.just("register"), st.tuples(st.sampled_from(NAMES[1:]), st.sampled_from([(), ("INVOKE",), ("SHUTDOWN",), ("INVOKE", "SHUTDOWN")]))),
+    st.tuples(
+        st.just("register"),
+        st.tuples(st.sampled_from(NAMES[1:]), st.sampled_from([(), ("INVOKE",), ("SHUTDOWN",), ("INVOKE", "SHUTDOWN")])),
+    ),
     st.tuples(st.just("extension next"), st.sampled_from(NAMES[1:])),
     st.tuples(st.just("extension error"), st.tuples(st.sampled_from(NAMES[1:]), st.booleans())),
     st.tuples(st.just("launch failed"), st.sampled_from(NAMES)),
@@ -58,9 +61,7 @@ class Driver:
     def __init__(self, *, freezes: bool, outer: tuple[str, ...]) -> None:
         from lambdabox.protocol.machine import EnvironmentProfile
 
-        self.machine = EnvironmentMachine(
-            EnvironmentProfile(function_name="f", freezes=freezes, external_extensions=outer)
-        )
+        self.machine = EnvironmentMachine(EnvironmentProfile(function_name="f", freezes=freezes, external_extensions=outer))
         self.time = 0.0
         self.calls = 0
         self.answered: set[Any] = set()
@@ -143,10 +144,14 @@ class Driver:
             assert machine.deadline is None
             assert sorted(self.finished) == sorted(self.accepted)
 
-    def step(self, word: str, detail: Any) -> None:  # noqa: C901, PLR0912  # one branch a word
+    def step(self, word: str, detail: Any) -> None:  # one branch a word
         self.time += 0.01
         if word == "invoke":
-            self.tell(ev.InvokeRequested(Invocation(request_id=f"r{len(self.accepted) + 1}", payload=b"", invoked_function_arn="a", timeout=detail)))
+            self.tell(
+                ev.InvokeRequested(
+                    Invocation(request_id=f"r{len(self.accepted) + 1}", payload=b"", invoked_function_arn="a", timeout=detail)
+                )
+            )
         elif word == "init":
             self.tell(ev.InitRequested())
         elif word in ("next", "extension next"):

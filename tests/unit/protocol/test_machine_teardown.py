@@ -15,7 +15,7 @@ def test_a_lone_runtime_is_killed_at_once(idle: Any) -> None:
     assert idle.shutdown() == (fx.CLEAR_SANDBOX,)
     assert idle.machine.deadline is None
     assert idle.cleared() == (fx.CLOSE_SANDBOX,)
-    assert idle.machine.phase is Phase.CLOSED
+    assert idle.is_in(Phase.CLOSED)
 
 
 def test_an_internal_extension_gives_the_runtime_sigterm_and_half_a_second(new_world: Any) -> None:
@@ -179,7 +179,7 @@ def test_shutdown_during_a_reset_makes_it_the_end(new_world: Any) -> None:
     world.invoke("r2")
     out = world.shutdown(after=0.1)
     assert world.one(fx.CompleteInvocation, out).request_id == "r2"
-    assert world.machine.phase is Phase.SHUTTING_DOWN
+    assert world.is_in(Phase.SHUTTING_DOWN)
     assert world.machine.deadline == 2.0
     assert world.shutdown() == ()
     assert world.deadline() == (fx.CLEAR_SANDBOX,)
@@ -202,4 +202,4 @@ def test_a_poll_of_a_runtime_that_has_begun_and_is_being_reset_is_left_alone(new
 
 def test_a_cleared_sandbox_that_nobody_asked_for_is_no_news(idle: Any) -> None:
     assert idle.cleared() == ()
-    assert idle.machine.phase is Phase.IDLE
+    assert idle.is_in(Phase.IDLE)

@@ -17,7 +17,10 @@ from lambdabox.protocol.payloads import (
 
 
 def test_the_generic_payload_is_compact_and_in_awss_order() -> None:
-    assert error_payload("Runtime.ExitError", "x", "r1") == b'{"errorType":"Runtime.ExitError","errorMessage":"RequestId: r1 Error: x"}'
+    assert (
+        error_payload("Runtime.ExitError", "x", "r1")
+        == b'{"errorType":"Runtime.ExitError","errorMessage":"RequestId: r1 Error: x"}'
+    )
 
 
 def test_without_an_invocation_there_is_no_request_id() -> None:

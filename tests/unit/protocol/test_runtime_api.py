@@ -68,8 +68,8 @@ def test_the_headers_that_are_always_there() -> None:
 )
 def test_the_headers_that_are_there_when_they_say_something(fact: str, header: str) -> None:
     facts: dict[str, Any] = {"request_id": "r1", "payload": b"", "invoked_function_arn": "arn"}
-    assert next_headers(Invocation(**facts, **{fact: "x"}), 42)[4:] == [(header, "x")]
-    assert len(next_headers(Invocation(**facts, **{fact: ""}), 42)) == 4
+    assert next_headers(Invocation(**facts | {fact: "x"}), 42)[4:] == [(header, "x")]
+    assert len(next_headers(Invocation(**facts | {fact: ""}), 42)) == 4
 
 
 def test_a_refusal_is_json_with_a_newline() -> None:

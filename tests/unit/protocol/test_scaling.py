@@ -10,7 +10,15 @@ from lambdabox.protocol.scaling import Load, Placement, place
 
 
 def load(**more: Any) -> Load:
-    facts = {"idle": 0, "finishing": 0, "waiting": 0, "environments": 0, "in_flight": 0, "in_flight_everywhere": 0, "concurrency_max": 10}
+    facts = {
+        "idle": 0,
+        "finishing": 0,
+        "waiting": 0,
+        "environments": 0,
+        "in_flight": 0,
+        "in_flight_everywhere": 0,
+        "concurrency_max": 10,
+    }
     return Load(**(facts | more))
 
 
