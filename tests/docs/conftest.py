@@ -42,7 +42,7 @@ RUN_SECONDS = 30
 _KEPT = ("HOME", "TMPDIR", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
 _SHOWN_ADDRESS = "127.0.0.1:3001"
 _BEGIN, _END = "\x1e", "\x1f"
-_SPINNER = re.compile(r"\r\x1b\[K(?:. starting [^\r\n\x1b]*)?")
+_SPINNER = re.compile(r"\r\x1b\[K(?:. starting [^\r\n\x1b]*)?|\x1b\[[\d;]*m")  # and bold or dim text
 # Which interpreters a machine has is not the page's business.
 _NOT_COMPARED = re.compile(r"^warning: .*(?: is served by | was retired by ).*\n", re.MULTILINE)
 

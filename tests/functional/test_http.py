@@ -16,8 +16,8 @@ import uvloop
 
 from lambdabox.errors import AddressInUseError
 from lambdabox.http.client import HttpClient
-from lambdabox.http.connection import Limits
 from lambdabox.http.exchange import BodyEnd
+from lambdabox.http.limits import Limits
 from lambdabox.http.policy import HostPolicy
 from lambdabox.http.server import open_server
 

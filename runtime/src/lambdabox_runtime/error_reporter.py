@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Frame = Tuple[str, Optional[int], str, Optional[str]]
 
 _NO_BREAK_SPACE = "\u00a0"
-_OWN_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120 - importing pathlib costs 3 ms
+_OWN_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 class ErrorDocument:
@@ -53,7 +53,7 @@ class ErrorDocument:
     def xray_cause(self) -> str:
         """X-Ray's cause document; ASCII only, because it travels in a header."""
         try:
-            folder = os.getcwd()  # noqa: PTH109 - as above
+            folder = os.getcwd()
         except OSError:  # a handler may have removed it
             folder = ""
         stack = [{"label": name, "path": path, "line": line} for path, line, name, _ in self.frames]

@@ -101,7 +101,7 @@ def function_of_path(folder: Path, target: str, *, runtime_for: RuntimeSniffer, 
             return _function(path.parent, "bootstrap", file=path, region=region, runtime_for=runtime_for)
         return _function(path.parent, str(path.absolute()), file=path, region=region, runtime_for=runtime_for)
     if path.is_file() and path.suffix in SUFFIXES:
-        example = f"{os.path.splitext(target)[0]}.handler"  # noqa: PTH122 - text stays text
+        example = f"{os.path.splitext(target)[0]}.handler"
         raise UsageError(f"{target} is a file, not a handler", hint=f"name the function in it, for example {example}")
     return None
 

@@ -82,7 +82,7 @@ class HttpClient:
         headers: Headers = (),
         body: bytes = b"",
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - part of what the name promises
+        timeout: float | None = None,
     ) -> Response:
         """Send a request and read the whole answer.
 
@@ -103,7 +103,7 @@ class HttpClient:
         headers: Headers = (),
         body: bytes = b"",
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - part of what the name promises
+        timeout: float | None = None,
     ) -> AsyncIterator[StreamedResponse]:
         """Send a request and hand out the answer when its headers are in; `timeout` is the time until then.
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import httptools
@@ -24,6 +23,7 @@ import httptools
 from lambdabox.errors import InternalError
 from lambdabox.http.heads import SeenHeads
 from lambdabox.http.large_body import LARGE_BODY, LargeBody
+from lambdabox.http.limits import origin_form, request_fault
 from lambdabox.http.served import COLLECT, DISCARD, FINISHED, STREAM, UNDECIDED, WAITING, ServedExchange
 
 if TYPE_CHECKING:
@@ -34,19 +34,6 @@ WRITE_LOW = 65_536  # drained below it, `on_writable` is called
 NAMES_KEPT = 2048  # header names remembered in lower case
 
 _lower_names: dict[bytes, str] = {}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a peer may send, and how long it may take; None is no limit."""
-
-    head_bytes: int = 1_048_576  # Developer Guide, gettingstarted-limits: request line and header values 1 MB
-    headers: int = 1000
-    queued: int = 8  # pipelined requests that wait for their turn before the socket is no longer read
-    waiting_bytes: int = 262_144  # body bytes kept for a request whose application has not chosen yet
-    head_seconds: float | None = 60.0  # from the first byte of a request to the end of its headers
-    idle_seconds: float | None = None  # between requests; the Runtime API must never close on an idle runtime
-    linger_seconds: float = 2.0  # how long a refused peer may go on sending before it is cut
 
 
 class Connection(asyncio.Protocol):
@@ -284,13 +271,13 @@ class Connection(asyncio.Protocol):
         if self._check_head(size):
             return
         version = parser.get_http_version()
-        fault = self._fault(method, version, headers)
+        fault = request_fault(method, version, headers, len(self._pending_headers), self._limits)
         if fault is not None:
             self._refuse(*fault)
             return
         target = self._url.decode("latin-1")
         if not target.startswith("/"):
-            target = _origin_form(target, headers)
+            target = origin_form(target, headers)
         path, _, query = target.partition("?")
         policy = self._server.guard
         if policy is not None:
@@ -335,24 +322,6 @@ class Connection(asyncio.Protocol):
         name = "transfer-encoding" if "transfer-encoding" in headers else "content-length"
         self._replaying = True
         self._parser.feed_data(f"{exchange.method} / HTTP/1.1\r\n{name}: {headers[name]}\r\n\r\n".encode("latin-1"))
-
-    def _fault(self, method: str, version: str, headers: dict[str, str]) -> tuple[int, str] | None:
-        """What the parser lets pass and nobody should: each is a way to make two readers see two different requests."""
-        if len(self._pending_headers) > self._limits.headers:
-            return 431, f"the request has more than {self._limits.headers} headers"
-        if version not in {"1.1", "1.0"}:
-            return 505, f"HTTP/{version} is not served"
-        if method == "CONNECT":
-            return 400, "this is not a proxy"
-        coding = headers.get("transfer-encoding")
-        if coding is not None:
-            if version == "1.0" or "content-length" in headers:
-                return 400, "the length of the request body is ambiguous"
-            if coding.lower() != "chunked":
-                return 501, f"the transfer coding {coding} is not served"
-        if ", " in headers.get("host", ""):
-            return 400, "the request has more than one Host header"
-        return None
 
     def _check_head(self, size: int) -> bool:
         limit = self._limits.head_bytes
@@ -598,17 +567,6 @@ def _lower(name: bytes) -> str:
         _lower_names.clear()
     text = _lower_names[name] = name.decode("latin-1").lower()
     return text
-
-
-def _origin_form(target: str, headers: dict[str, str]) -> str:
-    """A client that takes us for its proxy sends the whole URL, and its authority outranks Host (RFC 9112, 3.2.2)."""
-    scheme, separator, rest = target.partition("://")
-    if not separator or scheme.lower() not in {"http", "https"}:
-        return target  # `*` of OPTIONS
-    cut = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=len(rest))
-    headers["host"] = rest[:cut]
-    path = rest[cut:]
-    return path if path.startswith("/") else "/" + path
 
 
 def _drop(data: bytes) -> None:

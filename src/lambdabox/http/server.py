@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import Self
 
 from lambdabox.errors import AddressInUseError
-from lambdabox.http.connection import Connection, Limits
+from lambdabox.http.connection import Connection
 from lambdabox.http.exchange import Exchange
 from lambdabox.http.heads import SeenHeads
+from lambdabox.http.limits import Limits
 from lambdabox.http.policy import HostGuard, HostPolicy
 
 Application = Callable[[Exchange], None]

@@ -145,7 +145,7 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     """The user's cache folder for lambdabox, as platformdirs has it."""
     if sys.platform == "linux":  # importing platformdirs takes 14 ms
         root = environ.get("XDG_CACHE_HOME", "").strip()
-        return Path(root or os.path.expanduser("~/.cache")) / "lambdabox"  # noqa: PTH111 - a string is what the join wants
+        return Path(root or os.path.expanduser("~/.cache")) / "lambdabox"
     from platformdirs import user_cache_path
 
     return user_cache_path("lambdabox", appauthor=False)
@@ -383,7 +383,7 @@ class _Search:
     def _version_of(self, path: Path) -> Version | None:
         """The version of an executable: from its name or its folder when they tell, else by asking it once."""
         if self.language.name == "python":
-            named = re.fullmatch(r"python(\d+)\.(\d+)", os.path.basename(os.path.realpath(path)))  # noqa: PTH119 - one call of many
+            named = re.fullmatch(r"python(\d+)\.(\d+)", os.path.basename(os.path.realpath(path)))
             if named is not None:
                 return int(named[1]), int(named[2])
         if self.language.name == "java":
@@ -412,7 +412,7 @@ def version_by_asking(
     """The version an executable tells, from the cache when it is the same file; None when it does not start."""
     try:
         real = os.path.realpath(path)
-        facts = os.stat(real)  # noqa: PTH116 - a string is at hand
+        facts = os.stat(real)
     except OSError:
         return None
     key = f"{real}:{facts.st_mtime_ns}:{facts.st_size}"
@@ -449,7 +449,7 @@ def _is_shim(path: Path) -> bool:
         return True
     if not path.is_symlink():
         return False
-    return os.path.basename(os.path.realpath(path)) in ("volta-shim", "mise", "asdf", "shim")  # noqa: PTH119 - see above
+    return os.path.basename(os.path.realpath(path)) in ("volta-shim", "mise", "asdf", "shim")
 
 
 def _pyvenv_version(folder: Path) -> Version | None:

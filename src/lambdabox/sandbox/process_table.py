@@ -1,6 +1,6 @@
 """Finding, signalling and clearing away: what the keeper and the engine both do with processes and folders, without imports."""
 
-# ruff: noqa: PTH101, PTH106, PTH108, PTH110, PTH123, PTH208, SIM105 -- contextlib and pathlib would cost the keeper milliseconds
+# ruff: noqa: SIM105 -- contextlib and pathlib would cost the keeper milliseconds
 
 import os
 

@@ -23,7 +23,7 @@ class ScratchFolder:
             # The engine's process id is for people who wonder what the folder is.
             path = f"{parent}/{PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
             try:
-                os.mkdir(path, 0o700)  # noqa: PTH102 -- pathlib only for what callers see
+                os.mkdir(path, 0o700)
             except FileExistsError:
                 continue
             lock = _try_lock(path)
@@ -43,7 +43,7 @@ class ScratchFolder:
 def folder_above() -> str:
     """Where temporary files go: what `tempfile.gettempdir` says, mostly without its imports, which cost a command 5 ms."""
     for folder in (os.environ.get("TMPDIR"), os.environ.get("TEMP"), os.environ.get("TMP"), "/tmp"):  # noqa: S108 -- a mkdir'ed name in it
-        if folder and os.path.isabs(folder) and os.access(folder, os.W_OK | os.X_OK):  # noqa: PTH117
+        if folder and os.path.isabs(folder) and os.access(folder, os.W_OK | os.X_OK):
             return folder
     import tempfile
 
@@ -59,7 +59,7 @@ def _try_lock(path: str) -> int | None:
     with contextlib.suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         status = os.fstat(descriptor)
-        if status.st_uid == os.geteuid() and os.path.samestat(status, os.stat(path, follow_symlinks=False)):  # noqa: PTH116
+        if status.st_uid == os.geteuid() and os.path.samestat(status, os.stat(path, follow_symlinks=False)):
             return descriptor
     os.close(descriptor)
     return None

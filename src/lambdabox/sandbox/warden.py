@@ -1,6 +1,6 @@
 """The warden: child subreaper of exactly one environment; see `keeper`."""
 
-# ruff: noqa: PTH106, SIM105 -- contextlib and pathlib would cost the keeper milliseconds
+# ruff: noqa: SIM105 -- contextlib and pathlib would cost the keeper milliseconds
 
 import os
 import resource

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from lambdabox.http.connection import Connection, Limits
+from lambdabox.http.connection import Connection
+from lambdabox.http.limits import Limits
 from lambdabox.http.server import HttpServer, plain_refusal
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lambdabox.errors import InternalError
-from lambdabox.http.connection import Limits
 from lambdabox.http.exchange import BodyEnd
+from lambdabox.http.limits import Limits
 
 GET = b"GET /next HTTP/1.1\r\nHost: h\r\n\r\n"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lambdabox.http.connection import Limits
+from lambdabox.http.limits import Limits
 from lambdabox.http.policy import HostPolicy
 
 GET = b"GET /next HTTP/1.1\r\nHost: h\r\n\r\n"

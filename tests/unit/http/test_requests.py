@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambdabox.http.connection import Limits
+from lambdabox.http.limits import Limits
 from lambdabox.http.server import HttpServer, plain_refusal
 
 from .conftest import Recorder, Wire

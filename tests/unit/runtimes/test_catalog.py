@@ -47,7 +47,7 @@ def test_python_starts_our_bootstrap_with_the_handler(function: Function, enviro
     assert launch.cwd == function.code
     assert launch.framed_logs
     assert launch.warnings == ()
-    assert launch.environment == {"_LAMBDABOX_RUNTIME_LIBRARY": str(runtime_library())}
+    assert launch.environment == {"_LAMBDABOX_POLLS_AHEAD": "1", "_LAMBDABOX_RUNTIME_LIBRARY": str(runtime_library())}
 
 
 def test_the_runtime_library_is_a_folder_of_that_name() -> None:
@@ -73,7 +73,7 @@ def test_node_gets_existing_layer_folders_and_lambdas_flags(function: Function, 
         str(BOOTSTRAPS / "nodejs/bootstrap.cjs"),
         "app.handler",
     )
-    assert launch.environment == {"NODE_PATH": f"{opt}/nodejs/node_modules"}
+    assert launch.environment == {"_LAMBDABOX_POLLS_AHEAD": "1", "NODE_PATH": f"{opt}/nodejs/node_modules"}
 
 
 def test_the_customers_node_options_and_node_path_win(function: Function, environ: dict[str, str], tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_the_customers_node_options_and_node_path_win(function: Function, enviro
     own = {"NODE_OPTIONS": "--experimental-require-module", "NODE_PATH": "/mine"}
     launch = prepare_launch(dataclasses.replace(function, runtime="nodejs22.x", environment=own), opt=opt, environ=environ)
     assert launch.argv[1:2] == ("--no-experimental-detect-module",)
-    assert launch.environment == {}
+    assert launch.environment == {"_LAMBDABOX_POLLS_AHEAD": "1"}
 
 
 def test_an_old_node_gets_no_flags_it_does_not_know(function: Function, environ: dict[str, str], tmp_path: Path) -> None:
