@@ -21,6 +21,10 @@ class FakeTransport(asyncio.Transport):
         self.aborted = False
         self.is_reading_now = True
         self.ended = False
+        self.protocol = None
+
+    def set_protocol(self, protocol):
+        self.protocol = protocol
 
     def write(self, data):
         assert not self.closed, "written after close"
@@ -69,11 +73,22 @@ class Wire:
 
     def feed(self, *parts):
         for part in parts:
-            self.connection.data_received(part)
+            while part:
+                protocol = self.transport.protocol or self.connection
+                if isinstance(protocol, asyncio.BufferedProtocol):
+                    buffer = protocol.get_buffer(-1)
+                    size = min(len(buffer), len(part))
+                    buffer[:size] = part[:size]
+                    buffer.release()
+                    protocol.buffer_updated(size)
+                    part = part[size:]
+                else:
+                    protocol.data_received(part)
+                    break
         return self
 
     def eof(self):
-        keep_open = self.connection.eof_received()
+        keep_open = (self.transport.protocol or self.connection).eof_received()
         if not keep_open:
             self.lose()
         return keep_open
