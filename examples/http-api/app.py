@@ -20,9 +20,10 @@ def handler(event, context):
         total = sum(round(item["price"] * 100) * item.get("quantity", 1) for item in items)
     except (ValueError, KeyError, TypeError) as error:
         logger.warning("refused: %s", error)
-        return answer(400, {"message": "send {\"items\": [{\"price\": 1.5, \"quantity\": 2}]}"})
-    logger.info("%d items for %s", len(items), event["queryStringParameters"]["customer"])
-    return answer(200, {"customer": event["queryStringParameters"]["customer"], "total": total / 100})
+        return answer(400, {"message": 'send {"items": [{"price": 1.5, "quantity": 2}]}'})
+    customer = event.get("queryStringParameters", {}).get("customer", "somebody")
+    logger.info("%d items for %s", len(items), customer)
+    return answer(200, {"customer": customer, "total": total / 100})
 
 
 def answer(status, document):

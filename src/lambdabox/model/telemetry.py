@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from lambdabox.model.fact import named_fact
-from lambdabox.model.moment import iso
+from lambdabox.model.fact import fact, named_fact
+from lambdabox.model.moment import Now, iso, milliseconds
 
 TRACE_TYPE = "X-Amzn-Trace-Id"
 
@@ -27,13 +27,22 @@ class TelemetryEvent:
         return {"time": self.time, "type": self.type, "record": self.record}
 
 
-@named_fact
+@fact
 class Span:
-    """A part of an invocation's time."""
+    """A part of an invocation's time; its figures are worked out when somebody wants them."""
 
     name: str
-    start: float  # wall seconds
-    duration_ms: float
+    begin: Now
+    end: Now
+
+    @property
+    def start(self) -> float:
+        """Wall seconds."""
+        return self.begin.wall
+
+    @property
+    def duration_ms(self) -> float:
+        return milliseconds(self.end.monotonic - self.begin.monotonic)
 
     def as_dict(self) -> dict[str, Any]:
         return {"name": self.name, "start": iso(self.start), "durationMs": self.duration_ms}

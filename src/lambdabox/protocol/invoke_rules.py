@@ -186,9 +186,9 @@ class InvokeRules(EnvironmentState):
         spans: tuple[Span, ...] = ()
         if began is not None and answered is not None:
             spans = (
-                _span("responseLatency", started, began),
-                _span("responseDuration", began, answered),
-                _span("runtimeOverhead", answered, now),
+                Span("responseLatency", started, began),
+                Span("responseDuration", began, answered),
+                Span("runtimeOverhead", answered, now),
             )
         record = RuntimeDone(
             request_id=request_id,
@@ -218,7 +218,7 @@ class InvokeRules(EnvironmentState):
         if flight.runtime_done is None:
             self._runtime_done(flight, now)
         elif self.extensions and any("INVOKE" in extension.events for extension in self.extensions.values()):
-            spans = (_span("extensionOverhead", flight.runtime_done, now),)
+            spans = (Span("extensionOverhead", flight.runtime_done, now),)
         invocation: Invocation = flight.invocation
         duration = now.monotonic - flight.started.monotonic
         init = flight.init_duration
@@ -248,7 +248,3 @@ class InvokeRules(EnvironmentState):
         if self.profile.freezes:
             self.is_frozen = True
             self._out.append(fx.FREEZE)
-
-
-def _span(name: str, begin: Now, end: Now) -> Span:
-    return Span(name=name, start=begin.wall, duration_ms=milliseconds(end.monotonic - begin.monotonic))

@@ -6,7 +6,7 @@ microseconds, and that many bytes; it may hold newlines and is one event. Everyt
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from lambdabox.model.fact import fact
 
 _HEADER = 16
 _MAGIC = b"\xa5\x5a\x00"
@@ -15,7 +15,7 @@ _FRAME_MAX = 32 * 1024 * 1024  # a longer length is no frame but binary output t
 LINE_MAX = 256 * 1024  # a longer line is given out in parts, as CloudWatch's event limit does
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class LogEvent:
     """One log event: its bytes (with the newline, where there was one), its level when it is known, and whether it is JSON."""
 

@@ -7,8 +7,9 @@ finishing environment, a short while, before another is started for it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from lambdabox.model.fact import fact
 
 FINISHING_PATIENCE_SECONDS = 0.05  # longer than any runtime needs to ask again, shorter than a cold start
 
@@ -22,7 +23,7 @@ class Placement(Enum):
     THROTTLE = "throttle"
 
 
-@dataclass(frozen=True, slots=True)
+@fact
 class Load:
     """One function's environments and everybody's: counts at the moment of the decision.
 

@@ -72,7 +72,8 @@ class Wire:
         self.connection.connection_made(self.transport)
 
     def feed(self, *parts):
-        for part in parts:
+        for data in parts:
+            part = data
             while part:
                 protocol = self.transport.protocol or self.connection
                 if isinstance(protocol, asyncio.BufferedProtocol):

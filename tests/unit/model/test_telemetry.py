@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from lambdabox.model import telemetry as t
+from lambdabox.model.moment import Now
 
 TRACING = {"tracing": {"type": "X-Amzn-Trace-Id", "value": "Root=1"}}
-SPAN = t.Span(name="responseLatency", start=1_790_000_000.0, duration_ms=17.1)
+SPAN = t.Span("responseLatency", Now(5.0, 1_790_000_000.0), Now(5.0171, 1_790_000_000.0171))
 SPANS = {"spans": [{"name": "responseLatency", "start": "2026-09-21T14:13:20.000Z", "durationMs": 17.1}]}
 INIT: dict[str, Any] = {"initialization_type": "on-demand", "phase": "init", "status": "success"}
 INIT_RECORD = {"initializationType": "on-demand", "phase": "init", "status": "success"}
