@@ -20,6 +20,9 @@ def pytest_configure() -> None:
     found = sorted(str(path) for path in TOOLCHAINS.glob("node/*/node_modules/*/bin/node"))
     known = os.environ.get("LAMBDABOX_TEST_NODES", "")
     os.environ["LAMBDABOX_TEST_NODES"] = os.pathsep.join([*found, *([known] if known else [])])
+    client = TOOLCHAINS / "ric" / "node_modules" / "aws-lambda-ric"
+    if client.exists():
+        os.environ.setdefault("LAMBDABOX_TEST_NODE_RIC", str(client))
     # Nothing of the person who runs the tests decides what they say.
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL", "VIRTUAL_ENV", "PYTHONPATH", "NODE_OPTIONS"):
         os.environ.pop(name, None)

@@ -38,6 +38,7 @@ def main(folder: Path) -> int:
         return 0
     optional_nodes(folder / "node")
     optional_sdk(folder / "sdk")
+    optional_client(folder / "ric")
     return 0
 
 
@@ -65,8 +66,27 @@ def optional_sdk(folder: Path) -> None:
         print("optional: @aws-sdk/client-lambda cannot be had; its tests are skipped")
 
 
-def npm_install(target: Path, package: str) -> bool:
+def optional_client(folder: Path) -> None:
+    """AWS's own Node.js client, built from source where the tools for it are, or can be installed."""
+    if (folder / "node_modules" / "aws-lambda-ric" / "dist" / "rapid-client.node").exists():
+        return
+    tools = ("autoconf", "automake", "libtoolize", "cmake", "g++", "make")
+    if any(shutil.which(tool) is None for tool in tools) and shutil.which("apt-get") and os.geteuid() == 0:
+        packages = ("autoconf", "automake", "libtool", "cmake", "g++", "make")
+        subprocess.run(["apt-get", "update", "-qq"], stdout=subprocess.DEVNULL, check=False)
+        command = ["apt-get", "install", "-y", "-qq", *packages]
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    if missing or not npm_install(folder, "aws-lambda-ric@3.3.0", headers=True):
+        why = f"{', '.join(missing)} missing" if missing else "it does not build here"
+        print(f"optional: AWS's Node.js client cannot be had ({why}); its tests are skipped")
+
+
+def npm_install(target: Path, package: str, *, headers: bool = False) -> bool:
     target.mkdir(parents=True, exist_ok=True)
+    environ = dict(os.environ)
+    if headers and Path("/usr/include/node/node.h").exists():
+        environ["npm_config_nodedir"] = "/usr"  # else node-gyp would fetch them
     command = [
         "npm",
         "install",
@@ -80,7 +100,8 @@ def npm_install(target: Path, package: str) -> bool:
         package,
     ]
     try:
-        return subprocess.run(command, stdout=subprocess.DEVNULL, timeout=240, check=False).returncode == 0
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300, env=environ, check=False)
+        return done.returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 

@@ -25,11 +25,16 @@ class LoopThread:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
 
     def start(self) -> None:
         """Start the thread; twice does nothing."""
-        if self._thread is not None:
-            return
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    self._start()
+
+    def _start(self) -> None:
         from lambdabox.service import new_event_loop
 
         loop = self._loop = new_event_loop()
@@ -38,11 +43,17 @@ class LoopThread:
         def main() -> None:
             asyncio.set_event_loop(loop)
             loop.call_soon(ready.set)
-            loop.run_forever()
+            try:
+                loop.run_forever()
+                # Here, not in `stop`: its thread may have a loop of its own that runs.
+                loop.run_until_complete(loop.shutdown_asyncgens())
+            finally:
+                loop.close()
 
-        self._thread = threading.Thread(target=main, name="lambdabox", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=main, name="lambdabox", daemon=True)
+        thread.start()
         ready.wait()
+        self._thread = thread
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Wait for a coroutine that runs in the thread; Ctrl-C cancels it."""
@@ -64,8 +75,6 @@ class LoopThread:
         self._loop = self._thread = None
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
 
     @property
     def is_running(self) -> bool:

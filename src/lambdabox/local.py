@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -76,6 +77,7 @@ class LocalLambda:
         )
         self._options = ServiceOptions(reuse=reuse, enforce_memory=enforce_memory, python=python)
         self._thread = LoopThread()
+        self._lock = threading.Lock()
         self._blocking: LambdaService | None = None
         self._awaited: LambdaService | None = None
 
@@ -96,10 +98,10 @@ class LocalLambda:
         the function's for this invocation.
         """
         self._thread.start()
-        if self._blocking is None:
-            self._blocking = LambdaService([self.function], self._options)
+        with self._lock:
+            service = self._blocking = self._blocking or LambdaService([self.function], self._options)
         return self._thread.run(
-            self._blocking.invoke(
+            service.invoke(
                 self.function.name, event, context, client_context=client_context, log_type=log_type, timeout=timeout
             )
         )

@@ -212,7 +212,6 @@ async def test_a_result_that_is_too_large(start):
     call = await start()
     result = await call({"do": "answer = 'x' * 7_000_000"})
     assert (result.function_error, result.json()["errorType"]) == ("Unhandled", "Function.ResponseSizeTooLarge")
-    print(result.logs)
     # Our runtime carries on, as the contract has it; AWS's client gives up its process when it is refused.
     assert (await call({"do": "answer = count"})).json() == (2 if start.is_ours else 1)
 

@@ -206,10 +206,9 @@ class Reading:
         found = re.findall(f"{_BEGIN}(.*?){_END}(\\d+)\n", shown, re.DOTALL)
         assert len(found) == len(steps), f"{block.place}: the shell stopped early:\n{shown}"
         last = int(block.directive("exit") or 0)
-        for index, ((command, expected), (output, code)) in enumerate(zip(steps, found, strict=True)):
-            output = _NOT_COMPARED.sub("", output)
-            if self.address:
-                output = output.replace(self.address, _SHOWN_ADDRESS)
+        for index, ((command, expected), (raw, code)) in enumerate(zip(steps, found, strict=True)):
+            output = _NOT_COMPARED.sub("", raw)
+            output = output.replace(self.address or _SHOWN_ADDRESS, _SHOWN_ADDRESS)
             wanted = last if index == len(steps) - 1 else 0
             assert int(code) == wanted, f"{block.place}: `{command}` ended with {code}, not {wanted}:\n{output}"
             if expected is not None:
