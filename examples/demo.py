@@ -1,13 +1,11 @@
 """Run every function of this folder's serverless.yml once, and show its event, its result and its REPORT line."""
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
 
 from lambdabox import LambdaService
-from lambdabox.config.project import load_project
 
 FOLDER = Path(__file__).parent
 EVENTS = {"basket": "http-api", "thumbnails": "thumbnails", "greeter": "greeter"}
@@ -20,7 +18,7 @@ def short(text: str, width: int = 110) -> str:
 
 def main() -> int:
     failed = 0
-    functions = load_project(FOLDER, environ=os.environ).functions
+    functions = LambdaService.from_project(FOLDER).functions
     with LambdaService.blocking(functions) as service:
         for function in functions:
             folder = FOLDER / EVENTS[function.key]

@@ -101,9 +101,7 @@ class LocalLambda:
         with self._lock:
             service = self._blocking = self._blocking or LambdaService([self.function], self._options)
         return self._thread.run(
-            service.invoke(
-                self.function.name, event, context, client_context=client_context, log_type=log_type, timeout=timeout
-            )
+            service.invoke(self.function.name, event, context, client_context=client_context, log_type=log_type, timeout=timeout)
         )
 
     def close(self) -> None:

@@ -86,7 +86,11 @@ def test_the_context_of_the_handler(local):
 def test_what_a_function_does_wrong_is_a_result(local):
     with local(timeout=0.3) as function:
         failed = function.invoke({"fail": "boom"})
-        assert (failed.function_error, failed.status, failed.json()["errorMessage"]) == ("Unhandled", InvocationStatus.ERROR, "boom")
+        assert (failed.function_error, failed.status, failed.json()["errorMessage"]) == (
+            "Unhandled",
+            InvocationStatus.ERROR,
+            "boom",
+        )
         late = function.invoke({"sleep": 60})
         assert (late.status, late.json()["errorType"]) == (InvocationStatus.TIMEOUT, "Sandbox.Timedout")
         assert function.invoke().json()["count"] == 1
@@ -184,7 +188,7 @@ def test_what_cannot_be_right_is_refused(code, settings, error, text):
 
 
 def test_a_handler_without_a_file_names_the_next_step(tmp_path):
-    with pytest.raises(ConfigError, match="no runtime for handler 'app.handler'") as caught:
+    with pytest.raises(ConfigError, match=r"no runtime for handler 'app\.handler'") as caught:
         LocalLambda("app.handler", code=tmp_path)
     assert caught.value.hint
 
@@ -201,9 +205,9 @@ def test_an_event_that_is_not_json_is_refused(local):
 
 
 def test_an_interpreter_that_is_not_there_is_named(code):
-    with LocalLambda("src/app.handler", code=code, runtime="java21") as function:
-        with pytest.raises(RuntimeNotFoundError, match="nothing on this machine runs java21"):
-            function.invoke()
+    function = LocalLambda("src/app.handler", code=code, runtime="java21")
+    with function, pytest.raises(RuntimeNotFoundError, match="nothing on this machine runs java21"):
+        function.invoke()
 
 
 # -- LambdaService ----------------------------------------------------------------------------------------------------

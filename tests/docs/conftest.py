@@ -38,6 +38,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples" / "README.md"]
+LINKED = [*PAGES, ROOT / "SECURITY.md", ROOT / "CHANGELOG.md", ROOT / "runtime" / "README.md"]
 RUN_SECONDS = 30
 _KEPT = ("HOME", "TMPDIR", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
 _SHOWN_ADDRESS = "127.0.0.1:3001"
@@ -94,8 +95,9 @@ def blocks_of(page: Path) -> list[Block]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "page" in metafunc.fixturenames:
-        metafunc.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+    for fixture, pages in (("page", PAGES), ("linked_page", LINKED)):
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, pages, ids=[str(page.relative_to(ROOT)) for page in pages])
 
 
 @pytest.fixture

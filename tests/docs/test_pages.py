@@ -14,14 +14,14 @@ def test_what_a_page_shows_is_what_happens(blocks: list[Any], reader: Callable[[
     reader(blocks)
 
 
-def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+def test_every_link_of_a_page_leads_somewhere(linked_page: Path) -> None:
     broken = []
-    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^```.*?^```", "", linked_page.read_text(), flags=re.DOTALL | re.MULTILINE)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if target.startswith(("http://", "https://", "mailto:")):
             continue
         file, _, anchor = target.partition("#")
-        path = page.parent / file if file else page
+        path = linked_page.parent / file if file else linked_page
         if not path.exists() or (anchor and anchor not in anchors(path)):
             broken.append(target)
     assert broken == []

@@ -9,7 +9,7 @@ import stat
 import sys
 import textwrap
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -189,6 +189,13 @@ def has_node() -> None:
         pytest.skip("node is not installed")
 
 
+@pytest.fixture
+def needs_proc() -> None:
+    """Memory that is measured while processes run, and processes that leave their group: see `ProcessBackend.limitations`."""
+    if os.environ.get("LAMBDABOX_HIDE_PROC") or not Path("/proc/self").exists():
+        pytest.skip("there is no /proc")
+
+
 def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
     """Watch something that has no event: the end of a process that is not ours."""
     horizon = time.monotonic() + seconds
@@ -205,11 +212,11 @@ def is_running(pid: int) -> bool:
 
 
 @pytest.fixture
-def watch() -> Iterator[Any]:
+def watch() -> Any:
     """`watch.until(condition)` and `watch.is_running(pid)`."""
 
     class Watch:
         until = staticmethod(wait_until)
         is_running = staticmethod(is_running)
 
-    yield Watch
+    return Watch

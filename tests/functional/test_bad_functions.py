@@ -119,7 +119,9 @@ async def test_binary_output_is_kept_byte_for_byte_in_the_tail(workshop, run):
 
 
 @pytest.mark.parametrize("way", ["cgroup", "sampling"])
-async def test_after_a_function_that_allocates_past_its_memory_the_next_invocation_works(workshop, run, way, monkeypatch):
+async def test_after_a_function_that_allocates_past_its_memory_the_next_invocation_works(
+    workshop, run, needs_proc, way, monkeypatch
+):
     if way == "sampling":
         monkeypatch.setenv("LAMBDABOX_NO_CGROUP", "1")
     call = await run(workshop.python(PYTHON, timeout=10, memory_size=128), enforce_memory=True)
@@ -128,7 +130,7 @@ async def test_after_a_function_that_allocates_past_its_memory_the_next_invocati
     assert (await call({})).json() == "fine"
 
 
-async def test_a_child_that_allocates_past_the_memory_counts_too(workshop, run, monkeypatch):
+async def test_a_child_that_allocates_past_the_memory_counts_too(workshop, run, needs_proc, monkeypatch):
     monkeypatch.setenv("LAMBDABOX_NO_CGROUP", "1")
     call = await run(workshop.python(PYTHON, timeout=10, memory_size=128), enforce_memory=True)
     code = "subprocess.run([sys.executable, '-c', 'import time; x = bytearray(b\"x\") * (256 << 20); time.sleep(9)'])"
@@ -136,7 +138,7 @@ async def test_a_child_that_allocates_past_the_memory_counts_too(workshop, run, 
     assert (await call({})).json() == "fine"
 
 
-async def test_a_child_that_stays_is_gone_with_its_environment(workshop, run, watch):
+async def test_a_child_that_stays_is_gone_with_its_environment(workshop, run, needs_proc, watch):
     call = await run(workshop.python(PYTHON))
     pid = (await call({"do": "p = subprocess.Popen(['sleep', '600'], start_new_session=True); answer = p.pid"})).json()
     assert watch.is_running(pid)

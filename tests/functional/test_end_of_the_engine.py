@@ -67,11 +67,12 @@ def children(pid: int) -> set[int]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 @pytest.mark.parametrize("state", ["awake", "frozen"])
-def test_sigkill_of_the_engine_leaves_no_process(workshop, watch, state):
+def test_sigkill_of_the_engine_leaves_no_process(workshop, needs_proc, watch, state):
     code = workshop.code({"app.py": SOURCE})
     script = workshop.folder / "service.py"
     script.write_text(SERVICE)
-    process = subprocess.Popen([sys.executable, str(script), str(code), state], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, str(script), str(code), state]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": PACKAGES})
     try:
         assert process.stdout is not None
         seen = json.loads(process.stdout.readline())
@@ -89,7 +90,8 @@ def run(script: str, code: Path, *arguments: str, command: tuple[str, ...] = (sy
     """Run a script in a process of its own and return the JSON it prints."""
     done = subprocess.run(
         [*command, "-c", script, str(code), *arguments],
-        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environment}, cwd="/",
+        capture_output=True, text=True, timeout=60, check=False, cwd="/",
+        env={**os.environ, "PYTHONPATH": PACKAGES, **environment},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -106,6 +108,9 @@ def test_a_normal_end_leaves_no_folder_and_no_process(workshop, watch, tmp_path)
     assert not any(watch.is_running(pid) for pid in first["pids"])
 
 
+PACKAGES = os.pathsep.join([str(Path(lambdabox.__file__).parents[1]), str(Path(msgspec.__file__).parents[1])])
+"""Where a process that we start finds lambdabox and what it needs, whoever runs it."""
+
 LATE = "import time\n" + SOURCE.replace("    return", "    time.sleep(event.get('sleep', 0))\n    return")
 
 
@@ -120,13 +125,18 @@ def as_nobody() -> tuple[tuple[str, ...], dict[str, str]]:
     """The command and the variables with which another user runs Python with our packages."""
     if os.name != "posix" or os.getuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("only root can become another user, with setpriv")
-    packages = os.pathsep.join([str(Path(lambdabox.__file__).parents[1]), str(Path(msgspec.__file__).parents[1])])
-    candidates = [sys.executable, str(Path(sys.executable).resolve()), f"/usr/bin/python{sys.version_info[0]}.{sys.version_info[1]}"]
+    candidates = [
+        sys.executable,
+        str(Path(sys.executable).resolve()),
+        f"/usr/bin/python{sys.version_info[0]}.{sys.version_info[1]}",
+    ]
     for candidate in candidates:
         command = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", candidate)
         probe = "import os, sys, lambdabox.service; os.stat(sys.executable)"
-        environment = {"PYTHONPATH": packages}
-        done = subprocess.run([*command, "-c", probe], check=False, capture_output=True, cwd="/", env={**os.environ, **environment})
+        environment = {"PYTHONPATH": PACKAGES}
+        done = subprocess.run(
+            [*command, "-c", probe], check=False, capture_output=True, cwd="/", env={**os.environ, **environment}
+        )
         if done.returncode == 0:
             return command, environment
     pytest.skip("no interpreter here can be run by another user")

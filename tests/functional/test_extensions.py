@@ -187,8 +187,10 @@ async def test_an_extension_that_works_too_long_times_the_invocation_out_althoug
         ("sys.exit(5)\n", "Extension.Crash", "exit status 5"),
         ("register()\nos.kill(os.getpid(), signal.SIGKILL)\n", "Extension.Crash", "signal: killed"),
         (
-            "register('INVOKE')\ncall('POST', 'init/error', '{}', **{'Lambda-Extension-Identifier': identifier,"
-            " 'Lambda-Extension-Function-Error-Type': 'Extension.NoConfig'})\nsys.exit(1)\n",
+            (
+                "register('INVOKE')\ncall('POST', 'init/error', '{}', **{'Lambda-Extension-Identifier': identifier,"
+                " 'Lambda-Extension-Function-Error-Type': 'Extension.NoConfig'})\nsys.exit(1)\n"
+            ),
             "Extension.InitError",
             "Extension.InitError",
         ),
@@ -210,8 +212,10 @@ async def test_an_extension_that_fails_in_init_fails_the_invocation(start, sourc
         ("os._exit(3)", "Extension.Crash", "exit status 3"),
         ("os.kill(os.getpid(), signal.SIGSEGV)", "Extension.Crash", "signal: segmentation fault"),
         (
-            "call('POST', 'exit/error', '{}', **{'Lambda-Extension-Identifier': identifier,"
-            " 'Lambda-Extension-Function-Error-Type': 'Extension.Broken'})",
+            (
+                "call('POST', 'exit/error', '{}', **{'Lambda-Extension-Identifier': identifier,"
+                " 'Lambda-Extension-Function-Error-Type': 'Extension.Broken'})"
+            ),
             "Extension.ExitError",
             "Extension.ExitError",
         ),

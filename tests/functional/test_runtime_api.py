@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -44,10 +45,8 @@ class Connection:
 
     async def close(self) -> None:
         self.writer.close()
-        try:
+        with contextlib.suppress(OSError):
             await self.writer.wait_closed()
-        except OSError:
-            pass
 
 
 class Runtime:
@@ -60,7 +59,8 @@ class Runtime:
 
     def invoke(self, event: Any = None, **more: Any) -> asyncio.Future[Any]:
         invocation = make_invocation(self.function.arn, event, client_context=more.pop("client_context", None))
-        return asyncio.ensure_future(self.call.service.run(self.function, replace(invocation, **more)))
+        running: asyncio.Future[Any] = asyncio.ensure_future(self.call.service.run(self.function, replace(invocation, **more)))
+        return running
 
     async def connect(self) -> Connection:
         while not self.call.pool.environments or not (address := next(iter(self.call.pool.environments)).runtime_api):

@@ -103,11 +103,17 @@ class DefaultRuntimeApi:
 
     def _post(self, call: str, path: str, headers: List[Tuple[str, str]], body: bytes, ahead: Dict[str, str]) -> None:
         pause = _FIRST_PAUSE_SECONDS
+        was_garbled = False
         for attempt in range(1, _ATTEMPTS + 1):
             response = self._transport.post(path, headers, body, **ahead)
             status = response.status
             if 200 <= status < 300:
                 return
+            if status == 400 and not was_garbled and response.headers.get("connection", "").lower() == "close":
+                # Not this answer was refused but its bytes: the handler wrote to a descriptor that is our connection. The
+                # next try has a connection of its own; without it the event would be handled again, and again.
+                was_garbled = True
+                continue
             if status not in _PASSING or attempt == _ATTEMPTS:
                 # 400, 403, 410 and 413 are about this one answer; a 500 is about the environment.
                 raise _problem(call, response, is_fatal=status >= 500)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -89,22 +90,42 @@ def _dispatch(argv: list[str], console: Console) -> int:
         raise UsageError(f"no {'option' if name.startswith('-') else 'command'} {name}", hint=hint)
     if name == "invoke":
         gc.disable()  # one short run: what it leaves, its end collects
-        _import_asyncio()
+        _import_asyncio(with_uvloop=False)
+    elif name == "serve":
+        _import_asyncio(with_uvloop=True)
     import importlib
 
     code: int = importlib.import_module(f"lambdabox.cli.{command[0]}").run(rest, console)
     return code
 
 
-def _import_asyncio() -> None:
-    """Import asyncio without TLS, which it does without where Python has none: loading OpenSSL takes longer than asyncio itself."""
+def _import_asyncio(*, with_uvloop: bool) -> None:
+    """Import asyncio, and uvloop, without TLS: no command speaks it through them, and OpenSSL takes a fifth of their memory and time.
+
+    asyncio does without where Python has no TLS. uvloop only looks a few names up; where it wants more than names, it is
+    imported as usual.
+    """
     if "asyncio" in sys.modules or "ssl" in sys.modules:
         return
     sys.modules["ssl"] = None  # type: ignore[assignment]  # how Python spells that a module cannot be imported
     try:
         import asyncio as _asyncio  # noqa: F401 - for whoever imports it next
+
+        if with_uvloop:
+            sys.modules["ssl"] = _NamesOfTls("ssl")
+            with contextlib.suppress(Exception):
+                import uvloop as _uvloop  # noqa: F401
     finally:
         del sys.modules["ssl"]
+
+
+class _NamesOfTls(type(sys)):  # type: ignore[misc]  # the class of modules
+    """What an importer may ask `ssl` for: exceptions, classes and numbers that nobody uses."""
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return 0 if name.isupper() else type(name, (Exception,), {})
 
 
 def usage() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Callable
 from types import TracebackType
@@ -157,7 +158,11 @@ class HttpServer:
         # `localhost` is two addresses, and port 0 would give each of them a port of its own.
         bound = "127.0.0.1" if host == "localhost" and port == 0 else host
         try:
-            self.listener = await self.loop.create_server(lambda: Connection(self), bound or None, port, backlog=BACKLOG)
+            if bound.replace(".", "").isdigit():
+                place: dict[str, object] = {"sock": _listening(bound, port)}
+            else:
+                place = {"host": bound or None, "port": port}
+            self.listener = await self.loop.create_server(lambda: Connection(self), backlog=BACKLOG, **place)  # type: ignore[call-overload]  # one of its two forms
         except OSError as error:
             # A name that cannot be resolved has a number of its own and no entry in the table.
             raise AddressInUseError(host, port, _REASONS.get(error.errno or 0) or error.strerror or str(error)) from error
@@ -199,3 +204,18 @@ class HttpServer:
                 connection.time_out()
         if self._connections:
             self._schedule_sweep()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket on an IPv4 address: nothing has to be resolved for it, so nothing is loaded that could."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener

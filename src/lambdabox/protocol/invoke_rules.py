@@ -30,7 +30,9 @@ class InvokeRules(EnvironmentState):
             deadline, ahead = None, RESTING_SECONDS
         else:
             deadline, ahead = now.monotonic + timeout, timeout
-        return Flight(invocation, request.takes_stream, now, deadline, round((now.wall + ahead) * 1000), timeout)
+        # Rounded down: a function that counts in whole milliseconds never has more left than its timeout.
+        deadline_ms = math.floor((now.wall + ahead) * 1000 + 0.001)
+        return Flight(invocation, request.takes_stream, now, deadline, deadline_ms, timeout)
 
     def _start_invoke(self, request: ev.InvokeRequested, now: Now) -> None:
         self._thaw()

@@ -250,7 +250,9 @@ def runtime_for_handler(
     if handler == "bootstrap" or Path(handler).is_absolute():
         return "provided.al2023"
     folder, _, base = handler.rpartition("/")
-    stems = {os.path.join(folder, base.rpartition(".")[0]), os.path.join(folder, base.partition(".")[0])}
+    module = base.rpartition(".")[0]
+    # Python splits at the last dot and takes those before it for folders, Node.js splits at the first dot of the base name.
+    stems = {os.path.join(folder, stem) for stem in (module, module.replace(".", "/"), base.partition(".")[0])}
     found = {language for stem in stems for suffix, language in _SUFFIXES.items() if (code / (stem + suffix)).is_file()}
     if len(found) != 1:
         what = "files of several languages match" if found else "no file matches"

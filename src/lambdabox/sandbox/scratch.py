@@ -66,7 +66,7 @@ def _try_lock(path: str) -> int | None:
 
 
 def leftovers() -> list[str]:
-    """Scratch folders of this user that no running engine holds."""
+    """Scratch folders of this user that no running engine holds, under the names they have now: nobody can take one of them any more."""
     found = []
     with contextlib.suppress(OSError), os.scandir(folder_above()) as entries:
         for entry in entries:
@@ -74,8 +74,13 @@ def leftovers() -> list[str]:
                 continue
             lock = _try_lock(entry.path)
             if lock is not None:
+                # Renamed under the lock: an engine that has just made the folder and not locked it yet finds it gone then,
+                # and makes another, instead of losing it later under a running function.
+                dead = f"{folder_above()}/{PREFIX}0-{entry.name.rpartition('-')[2]}"
+                with contextlib.suppress(OSError):
+                    os.rename(entry.path, dead)
+                    found.append(dead)
                 os.close(lock)
-                found.append(entry.path)
     return found
 
 

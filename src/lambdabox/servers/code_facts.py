@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +28,8 @@ class CodeFacts:
 
 
 def _read(folder: Path) -> tuple[int, str, str]:
+    import hashlib  # OpenSSL with it: only who asks for a function's configuration pays
+
     digest = hashlib.sha256()
     size, latest, count = 0, 0.0, 0
     for root, names, files in os.walk(folder):

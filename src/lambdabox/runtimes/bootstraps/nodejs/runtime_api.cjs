@@ -10,7 +10,7 @@
  * turn is one round trip then, not two.
  */
 
-const net = require('net');
+const { connect } = require('net'); // stays itself when the function's code patches `net`
 
 const later = setTimeout; // the function may replace the global one
 
@@ -271,7 +271,7 @@ class RuntimeApi {
 
   connect() {
     const reader = new ResponseReader();
-    const socket = net.connect({
+    const socket = connect({
       host: this.address.host,
       port: this.address.port,
       onread: {

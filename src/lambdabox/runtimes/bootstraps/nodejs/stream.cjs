@@ -9,7 +9,7 @@
  * `end(chunk)`; a handler that fails before the first byte answers through `/error`.
  */
 
-const net = require('net');
+const { connect } = require('net'); // stays itself when the function's code patches `net`
 const { Writable } = require('stream');
 
 const ERROR_TYPE = 'Lambda-Runtime-Function-Error-Type';
@@ -151,7 +151,7 @@ class ResponseStream extends Writable {
     const { host, port } = own.address;
     const options = { host, port };
     if (own.highWaterMark !== undefined) options.highWaterMark = own.highWaterMark;
-    const socket = net.connect(options);
+    const socket = connect(options);
     own.socket = socket;
     socket.setNoDelay(true);
     socket.on('error', () => {});

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from os import write as write_descriptor  # stays itself when user code patches `os`
 from time import gmtime, strftime, time_ns
 
 JSON, TEXT = 2, 3
@@ -64,10 +65,10 @@ class Log:
             message = text.encode("utf-8", "backslashreplace")
             frame = b"".join((kind, len(message).to_bytes(4, "big"), (time_ns() // 1000).to_bytes(8, "big"), message))
             try:
-                written = os.write(self._fd, frame)
+                written = write_descriptor(self._fd, frame)
                 while written < len(frame):
                     frame = frame[written:]
-                    written = os.write(self._fd, frame)
+                    written = write_descriptor(self._fd, frame)
             except OSError:
                 self._fd = None  # the function closed it
             else:
