@@ -11,7 +11,8 @@ from typing import Any, Self
 
 from lambdabox.blocking import LoopThread
 from lambdabox.config.environment import check_environment
-from lambdabox.errors import UsageError
+from lambdabox.config.fields import handler_problem
+from lambdabox.errors import ConfigError, UsageError
 from lambdabox.model.function import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, Function
 from lambdabox.model.invocation import InvocationResult
 from lambdabox.model.limits import (
@@ -80,6 +81,20 @@ class LocalLambda:
         self._lock = threading.Lock()
         self._blocking: LambdaService | None = None
         self._awaited: LambdaService | None = None
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        return f"LocalLambda({self.function.handler!r}, runtime={self.function.runtime!r})"
+
+    def __del__(self) -> None:
+        if getattr(self, "_blocking", None) is not None or getattr(self, "_awaited", None) is not None:
+            import warnings
+
+            warnings.warn(f"{self!r} was never closed: use it as `with`", ResourceWarning, source=self, stacklevel=2)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise UsageError(f"{self!r} is closed", hint="make a new one, or invoke it inside the `with` block")
 
     # -- blocking -----------------------------------------------------------------------------------------------------
 
@@ -97,6 +112,7 @@ class LocalLambda:
         `event` is anything JSON can say (None: `{}`); `context` is merged over the handler's context; `timeout` (seconds) overrides
         the function's for this invocation.
         """
+        self._check_open()
         self._thread.start()
         with self._lock:
             service = self._blocking = self._blocking or LambdaService([self.function], self._options)
@@ -105,7 +121,8 @@ class LocalLambda:
         )
 
     def close(self) -> None:
-        """Run the Shutdown phase; no process is left."""
+        """Run the Shutdown phase; no process is left. Twice does nothing."""
+        self._is_closed = True
         service, self._blocking = self._blocking, None
         if service is not None:
             try:
@@ -131,6 +148,7 @@ class LocalLambda:
         timeout: float | None = None,
     ) -> InvocationResult:
         """`invoke` for code with an event loop; concurrent calls get environments of their own."""
+        self._check_open()
         if self._awaited is None:
             self._awaited = LambdaService([self.function], self._options)
         return await self._awaited.invoke(
@@ -139,6 +157,7 @@ class LocalLambda:
 
     async def aclose(self) -> None:
         """`close` for code with an event loop."""
+        self._is_closed = True
         service, self._awaited = self._awaited, None
         if service is not None:
             await service.close()
@@ -167,8 +186,16 @@ def _function(handler: str, *, runtime: str | None, code: Path | None, name: str
         code, handler = path.parent, path.name
     else:
         code = base
+    if handler != "bootstrap" and (problem := handler_problem(handler)) is not None:
+        raise UsageError(problem, hint=f"handlers are looked for below {code}; code= names another folder")
     if runtime is None:
-        runtime = runtime_for_handler(code, handler)
+        try:
+            runtime = runtime_for_handler(code, handler)
+        except ConfigError as error:
+            raise UsageError(
+                f"{error.message} in {code}",
+                hint="check the handler, or name the language: LocalLambda(..., runtime='python3.13')",
+            ) from error
     known_runtime(runtime)
     if name is None:
         name = "".join(c if c.isalnum() or c in "-_" else "-" for c in handler.rsplit("/", 1)[-1].partition(".")[0]) or "function"

@@ -245,7 +245,14 @@ class _Search:
 
     def resolve(self, project: Path | None, override: str | None) -> Interpreter:
         if override:
-            return self._chosen(*self._overridden(override), f"`{override}` was asked for")
+            path, version = self._overridden(override)
+            if version < self.language.oldest:
+                oldest = ".".join(map(str, self.language.oldest))
+                raise UsageError(
+                    f"{path} is {self.language.title} {'.'.join(map(str, version))}, too old to run functions here",
+                    hint=f"{self.language.title} {oldest} and newer do; without --python the nearest one is chosen",
+                )
+            return self._chosen(path, version, f"`{override}` was asked for")
         for path, version, why in self.virtual_environments(project):
             if version >= self.language.oldest:
                 return self._chosen(path, version, why)

@@ -95,7 +95,7 @@ function isBare(specifier) {
   return !/^(\.{0,2}\/|[a-z][a-z0-9+.-]*:)/i.test(specifier);
 }
 
-/** Let ES modules find packages through NODE_PATH, as on AWS since Node.js 18. */
+/** Let `import` find packages through NODE_PATH, as on AWS since Node.js 18: in ES modules, and `import()` anywhere. */
 function honourNodePath() {
   if (!process.env.NODE_PATH) return;
   const { pathToFileURL } = require('url');
@@ -127,7 +127,6 @@ function honourNodePath() {
 }
 
 async function importModule(file, importFile) {
-  honourNodePath();
   return importFile(require('url').pathToFileURL(file).href);
 }
 
@@ -165,6 +164,7 @@ function load({ handlerName, taskRoot, modern, take, importFile }, failed, done)
     const userRequire = Module.createRequire(path.join(__dirname, 'bootstrap.cjs'));
     const { file, how } = findModule(root, folder, moduleName, userRequire);
     let loaded;
+    honourNodePath();
     if (how === 'require') {
       try {
         loaded = userRequire(file);
