@@ -135,6 +135,7 @@ def test_a_cold_start_imports_little(start, api):
         "signal.signal(signal.SIGPIPE, signal.SIG_DFL)",
         "socket.setdefaulttimeout(0.01)",
         "setattr(socket, 'socket', None)",
+        "setattr(os, 'write', None); logging.error('kept')",
         "os.fork() or os._exit(0)",
         "os.rmdir(os.getcwd()) if os.chdir(tempfile.mkdtemp()) is None else None",
         "gc.collect()",
@@ -144,7 +145,7 @@ def test_a_cold_start_imports_little(start, api):
     ],
 )
 def test_an_odd_handler_does_not_break_the_channel(start, api, oddity):
-    imports = "import gc, os, signal, socket, subprocess, sys, tempfile, threading"
+    imports = "import gc, logging, os, signal, socket, subprocess, sys, tempfile, threading"
     running = start(
         f"{imports}\ndef handler(event, context):\n    if event == 1:\n        {oddity}\n    if event == 2:\n        raise ValueError('x')\n    return event\n"
     )

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lambdabox_runtime import ConfigurationError, DefaultRuntimeApi, HttpTransport, TransportError
+from lambdabox_runtime import ConfigurationError, DefaultRuntimeApi, HttpTransport, RuntimeApiError, TransportError
 from lambdabox_runtime.transport import clean_header, parse_address
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -300,3 +300,24 @@ def test_an_event_that_comes_in_one_piece_with_the_answer_before_it_is_read():
             response = transport.get("/a/next")
         transport.close()
     assert (response.headers["lambda-runtime-aws-request-id"], response.body) == ("b", b"y" * 100_000)
+
+
+GARBLED = b'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 11\r\n\r\nBad Request' + CLOSE
+
+
+@pytest.mark.parametrize("polls_ahead", [False, True])
+def test_an_answer_that_was_garbled_on_its_way_is_sent_once_more(api, transport, polls_ahead):
+    runtime_api = DefaultRuntimeApi(transport, polls_ahead=polls_ahead)
+    api.enqueue({}, request_id="a")
+    api.scripted["response"] = [GARBLED]
+    runtime_api.response(runtime_api.next(), b"1", "application/json")
+    assert [request.connection for request in api.all("response")] == [1, 2]
+
+
+def test_an_answer_that_is_garbled_twice_is_refused(api, transport):
+    runtime_api = DefaultRuntimeApi(transport)
+    api.enqueue({}, request_id="a")
+    api.scripted["response"] = [GARBLED, GARBLED]
+    invocation = runtime_api.next()
+    with pytest.raises(RuntimeApiError, match="400"):
+        runtime_api.response(invocation, b"1", "application/json")

@@ -114,8 +114,8 @@ def number(text: str | None, option: str, *, least: float, most: float, unit: st
     try:
         value = float(int(text)) if whole else float(text)
     except ValueError:
-        raise UsageError(f"{option} {text} is not a {'whole ' if whole else ''}number of {unit}") from None
+        raise UsageError(f"{option} {text} is not a {'whole ' if whole else ''}number{unit and f' of {unit}'}") from None
     if not least <= value <= most:
         limits = f"{least:g} or more" if most == float("inf") else f"{least:g} to {most:g}"
-        raise UsageError(f"{option} {text} is out of range: {limits} {unit}")
+        raise UsageError(f"{option} {text} is out of range: {limits}{unit and f' {unit}'}")
     return value

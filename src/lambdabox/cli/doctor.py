@@ -145,7 +145,9 @@ def _tables(runtimes: Sequence[RuntimeReport], tools: Sequence[ToolReport]) -> s
 
     out = io.StringIO()
     width = os.get_terminal_size(1).columns or 100
-    rich = RichConsole(file=out, force_terminal=True, width=max(width, 40), no_color=bool(os.environ.get("NO_COLOR")) or None)
+    # With NO_COLOR nothing is written but letters: rich would still write bold and dim.
+    plain = bool(os.environ.get("NO_COLOR"))
+    rich = RichConsole(file=out, force_terminal=not plain, width=max(width, 40))
     for name, value in _machine().items():
         rich.print(Text(f"{name} {value}", style="dim"))
     colours = {"yes": "green", "nearest": "yellow", "no": "red"}

@@ -80,7 +80,7 @@ def run(argv: Sequence[str], console: Console) -> int:
     options = parser().parse(argv, lambda text: console.write(text.encode()))
     if options is None:
         return 0
-    port = number(options.port, "--port", least=0, most=65535, unit="ports", whole=True)
+    port = number(options.port, "--port", least=0, most=65535, unit="", whole=True)
     concurrency = number(options.max_concurrency, "--max-concurrency", least=1, most=100_000, unit="invocations", whole=True)
     idle = number(options.idle_timeout, "--idle-timeout", least=0, most=float("inf"), unit="seconds")
     assert port is not None

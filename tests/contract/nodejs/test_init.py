@@ -223,6 +223,21 @@ def test_es_modules_find_packages_through_node_path(start: Starter, task_root: o
     assert function.result({}) == ["task", "layer"]
 
 
+def test_import_in_a_commonjs_handler_finds_packages_through_node_path(start: Starter, task_root: object) -> None:
+    if start.major < 22:
+        pytest.skip("hooks that cost nothing came with Node.js 22.15")
+    function = start(
+        {
+            "index.js": "exports.handler = async () => [(await import('only')).default, require('plain')]",
+            "../opt/nodejs/node_modules/only/package.json": '{"type": "module", "exports": "./main.js"}',
+            "../opt/nodejs/node_modules/only/main.js": "export default 'layer'",
+            "../opt/nodejs/node_modules/plain/index.js": "module.exports = 'plain'",
+        },
+        env={"NODE_PATH": f"{task_root}/../opt/nodejs/node_modules"},
+    )
+    assert function.result({}) == ["layer", "plain"]
+
+
 def test_a_missing_package_of_an_es_module_keeps_nodes_own_error(start: Starter) -> None:
     document = start({"index.mjs": "import x from 'nope'; export const handler = async () => x"}).init_error()
     assert document["errorType"] == "Error"

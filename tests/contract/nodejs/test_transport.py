@@ -97,3 +97,8 @@ def test_replaced_globals_do_not_stop_the_loop(start: Starter) -> None:
     assert function.result(1) == 1
     function.api.drop_next_connections = 1
     assert function.result(2) == 2
+
+
+def test_a_patched_net_module_does_not_reach_the_connection(start: Starter) -> None:
+    function = start("require('net').connect = () => { throw new Error('no network here') };\n" + ECHO)
+    assert function.result(1) == 1

@@ -169,6 +169,7 @@ def test_languages_without_a_bootstrap_say_what_there_is(function: Function, env
     [
         ("app.py", "app.handler", "python3.12"),
         ("src/app.py", "src/app.handler", "python3.12"),
+        ("pkg/sub/app.py", "pkg.sub.app.handler", "python3.12"),
         ("index.mjs", "index.handler", "nodejs22.x"),
         ("index.cjs", "index.api.handler", "nodejs22.x"),
         ("index.rb", "index.handler", "ruby4.0"),

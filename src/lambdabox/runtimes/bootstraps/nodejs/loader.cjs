@@ -95,8 +95,12 @@ function isBare(specifier) {
   return !/^(\.{0,2}\/|[a-z][a-z0-9+.-]*:)/i.test(specifier);
 }
 
-/** Let `import` find packages through NODE_PATH, as on AWS since Node.js 18: in ES modules, and `import()` anywhere. */
-function honourNodePath() {
+/**
+ * Let `import` find packages through NODE_PATH, as on AWS since Node.js 18.
+ *
+ * Parity: before Node.js 22.15 hooks have a thread of their own that takes 50 ms to start: there a handler in CommonJS does without.
+ */
+function honourNodePath(how) {
   if (!process.env.NODE_PATH) return;
   const { pathToFileURL } = require('url');
   const parents = process.env.NODE_PATH.split(path.delimiter)
@@ -121,7 +125,7 @@ function honourNodePath() {
         }
       },
     });
-  } else if (typeof Module.register === 'function') {
+  } else if (how === 'import' && typeof Module.register === 'function') {
     Module.register(pathToFileURL(path.join(__dirname, 'node_path_hooks.mjs')).href, { data: { parents } });
   }
 }
@@ -164,7 +168,7 @@ function load({ handlerName, taskRoot, modern, take, importFile }, failed, done)
     const userRequire = Module.createRequire(path.join(__dirname, 'bootstrap.cjs'));
     const { file, how } = findModule(root, folder, moduleName, userRequire);
     let loaded;
-    honourNodePath();
+    honourNodePath(how);
     if (how === 'require') {
       try {
         loaded = userRequire(file);
