@@ -302,7 +302,7 @@ def test_an_event_that_comes_in_one_piece_with_the_answer_before_it_is_read():
     assert (response.headers["lambda-runtime-aws-request-id"], response.body) == ("b", b"y" * 100_000)
 
 
-GARBLED = b'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 11\r\n\r\nBad Request' + CLOSE
+GARBLED = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 11\r\n\r\nBad Request" + CLOSE
 
 
 @pytest.mark.parametrize("polls_ahead", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,15 @@ def _write(folder: Path, file: str, text: str) -> Path:
     return folder
 
 
+def children() -> set[int]:
+    """The processes that this one has started."""
+    found: set[int] = set()
+    for task in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found.update(int(pid) for pid in task.read_text().split())
+    return found
+
+
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The functions `echo` (Python, deployed as `shop-dev-echo`), `stopped` (reserved concurrency 0) and `stream` (Node.js)."""
@@ -122,6 +132,16 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             if function.reserved_concurrency is None:
                 service.invoke(function.name, {})  # the processes that serve every test are no test's left-overs
         yield Served(service, url, {function.key: function for function in functions})
+        serving = children()
+    left = children() & serving
+    assert not left, f"processes left behind: {left}"
+
+
+@pytest.fixture(autouse=True)
+def no_leftovers(request: pytest.FixtureRequest) -> None:
+    """The service of the whole session may start another environment at any time: `served` looks at its end what is left."""
+    if "served" not in request.fixturenames:
+        request.getfixturevalue("no_leftovers")
 
 
 @pytest.fixture

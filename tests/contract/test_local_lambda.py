@@ -163,12 +163,15 @@ async def test_blocking_use_inside_a_running_loop(local):
         assert function.invoke().json()["count"] == 1
 
 
-def test_used_again_after_closing(local):
+async def test_used_after_closing_it_says_so(local):
     function = local()
-    for _ in range(2):
-        with function:
-            assert function.invoke().json()["count"] == 1
+    with function:
+        assert function.invoke().json()["count"] == 1
     function.close()
+    with pytest.raises(UsageError, match="is closed"):
+        function.invoke()
+    with pytest.raises(UsageError, match="is closed"):
+        await function.ainvoke()
 
 
 @pytest.mark.parametrize(
@@ -188,7 +191,7 @@ def test_what_cannot_be_right_is_refused(code, settings, error, text):
 
 
 def test_a_handler_without_a_file_names_the_next_step(tmp_path):
-    with pytest.raises(ConfigError, match=r"no runtime for handler 'app\.handler'") as caught:
+    with pytest.raises((ConfigError, UsageError), match=r"no runtime for handler 'app\.handler'") as caught:
         LocalLambda("app.handler", code=tmp_path)
     assert caught.value.hint
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,17 @@ async def test_the_wrapper_script_gets_the_interpreter_and_every_argument(worksh
     source = "import os\ndef handler(event, context):\n    return [os.environ['WRAPPED'], context.function_name]\n"
     wrapper = workshop.code({"wrap": '#!/bin/sh\nexport WRAPPED="$#"\nexec "$@"\n'}) / "wrap"
     call = await run(workshop.python(source, environment={"AWS_LAMBDA_EXEC_WRAPPER": str(wrapper)}))
-    assert (await call({})).json() == ["3", "function"]
+    assert (await call({})).json() == ["2", "function"]
+
+
+async def test_a_wrapper_script_may_put_its_own_handler_in_front(workshop, run):
+    """So do the layers of observability vendors, which keep the name of the function's own handler."""
+    theirs = "import os, app\ndef handler(event, context):\n    return [os.environ['INNER'], app.handler(event, context)]\n"
+    wrapper = '#!/bin/sh\nexport INNER="$_HANDLER"\nexport _HANDLER=theirs.handler\nexec "$@"\n'
+    files = workshop.code({"wrap": wrapper, "theirs.py": theirs, "app.py": "def handler(event, context):\n    return event\n"})
+    function = workshop.python("", environment={"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/wrap"})
+    call = await run(replace(function, code=files))
+    assert (await call(7)).json() == ["app.handler", 7]
 
 
 @pytest.mark.parametrize("value", ["with\nnewline", "ünï", "a=b", " spaced ", "x" * 3000, "$HOME `id`"])

@@ -112,6 +112,7 @@ def function_of_handler(
     """A TARGET that is a handler whose file exists; with `runtime`, any handler."""
     if Path(target).is_absolute() and Path(target).is_relative_to(folder):
         target = str(Path(target).relative_to(folder))
+    target = target.removeprefix("./")  # what a shell completes; Python would take the dot for a relative import
     looks_like_one = "." in target.rpartition("/")[2].lstrip(".") or "::" in target
     if not looks_like_one and runtime is None:
         return None

@@ -11,7 +11,7 @@ from lambdabox.engine.environment import Environment
 from lambdabox.engine.ports import Clock, EnvironmentApiFactory, LogSink, Timer
 from lambdabox.engine.provision import Machine, Provision, provision
 from lambdabox.engine.ticket import Ticket
-from lambdabox.errors import InternalError, LambdaboxError, ServiceException, TooManyRequestsException
+from lambdabox.errors import InternalError, LambdaboxError, SandboxUnavailableError, ServiceException, TooManyRequestsException
 from lambdabox.model.function import Function
 from lambdabox.model.limits import RETRY_AFTER_SECONDS
 from lambdabox.protocol.scaling import FINISHING_PATIENCE_SECONDS, Load, Placement, place
@@ -107,7 +107,10 @@ class FunctionPool:
     def provision(self) -> Provision:
         """The function made ready, once."""
         if self._provision is None:
-            self._provision = provision(self.function, self.context.machine)
+            try:
+                self._provision = provision(self.function, self.context.machine)
+            except OSError as error:  # a file or folder of the user's that cannot be read
+                raise SandboxUnavailableError(f"{self.function.key} cannot be made ready: {error}") from error
             if self.context.on_warning is not None:
                 for warning in self._provision.warnings:
                     self.context.on_warning(f"{self.function.key}: {warning}")

@@ -26,7 +26,7 @@ _CHUNK = 1 << 20
 def merge_layers(layers: tuple[Path, ...], *, cache: Path | None = None) -> Path | None:
     """The merged folder of `layers` (folders or zip files), or None when there are none.
 
-    Raises LayerError for a layer that is missing, is no folder or zip, or would write outside of /opt.
+    Raises LayerError for a layer that is missing, is no folder or zip, or would write outside of /opt, and for a cache that cannot be written.
     """
     for layer in layers:
         if not layer.exists():
@@ -35,9 +35,19 @@ def merge_layers(layers: tuple[Path, ...], *, cache: Path | None = None) -> Path
         return None
     if len(layers) == 1 and layers[0].is_dir():
         return layers[0].absolute()
+    root = cache if cache is not None else _user_cache()
+    try:
+        return _merged(layers, root)
+    except OSError as error:  # a home that is read-only or not there, a full disk, a layer that may not be read
+        raise LayerError(
+            f"layers cannot be merged in {root}: {error.strerror or error}" + (f" ({error.filename})" if error.filename else ""),
+            hint="the cache needs a folder with room that you may write to: XDG_CACHE_HOME names another one",
+        ) from error
+
+
+def _merged(layers: tuple[Path, ...], root: Path) -> Path:
     from filelock import FileLock
 
-    root = cache if cache is not None else _user_cache()
     root.mkdir(parents=True, exist_ok=True)
     key = _key(layers)
     merged = root / key

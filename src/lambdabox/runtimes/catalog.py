@@ -131,7 +131,7 @@ def _python(request: _Request) -> Launch:
         environment["_LAMBDABOX_LAYER_PATHS"] = os.pathsep.join(layers)
     bootstrap = BOOTSTRAPS / "python" / "bootstrap.py"
     return Launch(
-        argv=(str(interpreter.path), str(bootstrap), request.function.handler),
+        argv=(str(interpreter.path), str(bootstrap)),  # the handler is in `_HANDLER` alone: a wrapper script may change it
         cwd=request.function.code,
         environment=environment,
         framed_logs=True,
@@ -145,7 +145,7 @@ def _nodejs(request: _Request) -> Launch:
     layers = request.layer_folders(f"nodejs/node{request.identifier.version}/node_modules", "nodejs/node_modules")
     bootstrap = BOOTSTRAPS / "nodejs" / "bootstrap.cjs"
     return Launch(
-        argv=(str(interpreter.path), *_node_flags(request, interpreter), str(bootstrap), request.function.handler),
+        argv=(str(interpreter.path), *_node_flags(request, interpreter), str(bootstrap)),
         cwd=request.function.code,
         environment={"_LAMBDABOX_POLLS_AHEAD": "1"} | ({"NODE_PATH": os.pathsep.join(layers)} if layers else {}),
         framed_logs=True,

@@ -399,5 +399,8 @@ def _error_type(result: InvocationResult) -> str:
 def _render_refusal(status: int, message: str) -> tuple[tuple[tuple[str, str], ...], bytes]:
     """What the listener itself refuses, in the form of the API's errors."""
     name = {403: "AccessDeniedException", 413: "RequestTooLargeException"}.get(status, "InvalidRequestException")
-    body = json.dumps({"Type": "User", "Message": message}, separators=(",", ":")).encode()
+    kind = "User"
+    if status >= 500:
+        name, kind = "ServiceException", "Service"
+    body = json.dumps({"Type": kind, "Message": message}, separators=(",", ":")).encode()
     return (_JSON, ("x-amzn-ErrorType", name)), body

@@ -195,6 +195,11 @@ def test_a_target_is_a_handler(tmp_path: Path, file: str, target: str) -> None:
     assert function.source.file == tmp_path / file
 
 
+def test_a_target_may_begin_with_a_dot_and_a_slash(tmp_path: Path) -> None:
+    write(tmp_path / "src/app.py")
+    assert find_target(tmp_path, "./src/app.handler").handler == "src/app.handler"
+
+
 def test_an_absolute_handler_inside_the_folder_is_a_relative_one(tmp_path: Path) -> None:
     write(tmp_path / "src/app.py")
     assert find_target(tmp_path, f"{tmp_path}/src/app.handler").handler == "src/app.handler"

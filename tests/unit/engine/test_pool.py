@@ -117,6 +117,21 @@ async def test_an_environment_that_cannot_be_made_fails_its_invocation_alone(sta
     assert stage.results["b"].payload == b"1"
 
 
+async def test_a_function_that_cannot_be_made_ready_is_tried_again(stage, monkeypatch):
+    pool = stage.pool()
+
+    def unreadable(*_: Any) -> Any:
+        raise PermissionError(13, "Permission denied", "/code")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lambdabox.engine.pool.provision", unreadable)
+        with pytest.raises(SandboxUnavailableError, match=r"function cannot be made ready: .*Permission denied"):
+            await stage.submit(pool, "a")
+    assert pool.in_flight == 0
+    await stage.submit(pool, "b")
+    assert stage.where("b")
+
+
 async def test_waiters_are_served_when_the_environment_they_wait_for_is_gone(stage):
     pool = stage.pool()
     await stage.submit(pool, "a")

@@ -196,6 +196,14 @@ def test_a_file_that_is_no_zip_is_named(tmp_path: Path) -> None:
         merge_layers((tmp_path / "layer.tgz",), cache=tmp_path / "cache")
 
 
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    layer = zipped(tmp_path / "layer.zip", {"a": "1"})
+    with pytest.raises(LayerError, match=r"cannot be merged in .*file/cache: Not a directory") as caught:
+        merge_layers((layer,), cache=tmp_path / "file" / "cache")
+    assert "XDG_CACHE_HOME" in (caught.value.hint or "")
+
+
 def test_external_extensions_are_the_files_in_extensions(tmp_path: Path) -> None:
     folder(tmp_path, {"extensions/b": "", "extensions/a": "", "extensions/lib/c": ""})
     assert [path.name for path in external_extensions(tmp_path)] == ["a", "b"]

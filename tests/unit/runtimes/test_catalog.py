@@ -41,9 +41,11 @@ def function(tmp_path: Path) -> Any:
     return Function(name="f", handler="app.handler", runtime="python3.12", code=code)
 
 
-def test_python_starts_our_bootstrap_with_the_handler(function: Function, environ: dict[str, str], tmp_path: Path) -> None:
+def test_python_starts_our_bootstrap_and_leaves_the_handler_to_its_variable(
+    function: Function, environ: dict[str, str], tmp_path: Path
+) -> None:
     launch = prepare_launch(function, opt=None, environ=environ)
-    assert launch.argv == (str(tmp_path / "bin/python3.12"), str(BOOTSTRAPS / "python/bootstrap.py"), "app.handler")
+    assert launch.argv == (str(tmp_path / "bin/python3.12"), str(BOOTSTRAPS / "python/bootstrap.py"))
     assert launch.cwd == function.code
     assert launch.framed_logs
     assert launch.warnings == ()
@@ -71,7 +73,6 @@ def test_node_gets_existing_layer_folders_and_lambdas_flags(function: Function, 
         "--no-experimental-require-module",
         "--no-experimental-detect-module",
         str(BOOTSTRAPS / "nodejs/bootstrap.cjs"),
-        "app.handler",
     )
     assert launch.environment == {"_LAMBDABOX_POLLS_AHEAD": "1", "NODE_PATH": f"{opt}/nodejs/node_modules"}
 

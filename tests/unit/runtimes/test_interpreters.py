@@ -170,7 +170,7 @@ def test_a_version_older_than_our_bootstrap_is_never_chosen(environ: dict[str, s
 
 def test_an_override_older_than_our_bootstrap_is_refused(environ: dict[str, str], tmp_path: Path) -> None:
     asked = executable(tmp_path / "bin/python2.7", "2.7.18")
-    with pytest.raises(UsageError, match=r"is Python 2\.7\.18, too old") as caught:
+    with pytest.raises(UsageError, match=r"is Python 2\.7, too old") as caught:
         resolve("python3.12", environ, override=str(asked))
     assert "3.8 and newer" in (caught.value.hint or "")
 
