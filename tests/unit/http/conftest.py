@@ -77,7 +77,7 @@ class Wire:
             while part:
                 protocol = self.transport.protocol or self.connection
                 if isinstance(protocol, asyncio.BufferedProtocol):
-                    buffer = protocol.get_buffer(-1)
+                    buffer = memoryview(protocol.get_buffer(-1))
                     size = min(len(buffer), len(part))
                     buffer[:size] = part[:size]
                     buffer.release()
