@@ -100,7 +100,9 @@ def npm_install(target: Path, package: str, *, headers: bool = False) -> bool:
         package,
     ]
     try:
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300, env=environ, check=False)
+        done = subprocess.run(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300, env=environ, check=False
+        )
         return done.returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False

@@ -72,6 +72,7 @@ class LocalLambda:
             layers=tuple(Path(layer).absolute() for layer in layers),
             extensions=tuple(Path(extension).absolute() for extension in extensions),
             name=function_name,
+            python=python,
             region=region,
             account_id=account_id,
             log_format=log_format,
@@ -171,26 +172,32 @@ class LocalLambda:
         await self.aclose()
 
 
-def _function(handler: str, *, runtime: str | None, code: Path | None, name: str | None, **settings: Any) -> Function:
+def _function(
+    handler: str, *, runtime: str | None, code: Path | None, name: str | None, python: str | None, **settings: Any
+) -> Function:
     """A function from what a caller knows of it."""
+    from lambdabox.config.zero import function_name
     from lambdabox.runtimes.catalog import known_runtime, runtime_for_handler
 
     base = Path.cwd() if code is None else code.absolute()
     target = base / handler
     if target.is_dir() or (target.is_file() and os.access(target, os.X_OK)):
-        folder = target if target.is_dir() else target.parent
         runtime = runtime or "provided.al2023"
-        code, handler = folder, "bootstrap"
+        if target.is_dir():
+            code, handler = target, "bootstrap"
+        else:
+            code, handler = target.parent, "bootstrap" if target.name == "bootstrap" else str(target)
     elif os.path.isabs(handler):
         path = Path(handler)
         code, handler = path.parent, path.name
     else:
         code = base
-    if handler != "bootstrap" and (problem := handler_problem(handler)) is not None:
+    if not os.path.isabs(handler) and (problem := handler_problem(handler)) is not None:
         raise UsageError(problem, hint=f"handlers are looked for below {code}; code= names another folder")
+    is_assumed = runtime is None
     if runtime is None:
         try:
-            runtime = runtime_for_handler(code, handler)
+            runtime = runtime_for_handler(code, handler, python=python)
         except ConfigError as error:
             raise UsageError(
                 f"{error.message} in {code}",
@@ -198,5 +205,7 @@ def _function(handler: str, *, runtime: str | None, code: Path | None, name: str
             ) from error
     known_runtime(runtime)
     if name is None:
-        name = "".join(c if c.isalnum() or c in "-_" else "-" for c in handler.rsplit("/", 1)[-1].partition(".")[0]) or "function"
-    return Function(name=name, handler=handler, runtime=runtime, code=code, project=base, **settings)
+        name = function_name(handler.rsplit("/", 1)[-1].partition(".")[0])
+    return Function(
+        name=name, handler=handler, runtime=runtime, runtime_is_assumed=is_assumed, code=code, project=base, **settings
+    )

@@ -41,7 +41,10 @@ def environment_options(parser: CommandParser) -> None:
 
 def load(options: Namespace, console: Console) -> Project:
     """The project of this folder, or of `--config`; what it warns of is told."""
-    folder, config = Path.cwd(), None
+    try:
+        folder, config = Path.cwd(), None
+    except FileNotFoundError as error:
+        raise UsageError("the current folder does not exist any more", hint="change into one that does") from error
     if options.config is not None:
         config = Path(options.config).expanduser().absolute()
         folder = config if config.is_dir() else config.parent
@@ -50,7 +53,7 @@ def load(options: Namespace, console: Console) -> Project:
     def sniff(code: Path, handler: str, /) -> str:
         from lambdabox.runtimes.catalog import runtime_for_handler
 
-        return runtime_for_handler(code, handler, project=folder, environ=os.environ)
+        return runtime_for_handler(code, handler, project=folder, environ=os.environ, python=getattr(options, "python", None))
 
     project = load_project(
         folder, config=config, stage=options.stage, region=options.region, environ=os.environ, runtime_for=sniff
@@ -94,7 +97,9 @@ def sniffed_target(project: Project, target: str | None, options: Namespace) -> 
     def sniff(code: Path, handler: str, /) -> str:
         from lambdabox.runtimes.catalog import runtime_for_handler
 
-        return runtime_for_handler(code, handler, project=project.folder, environ=os.environ)
+        return runtime_for_handler(
+            code, handler, project=project.folder, environ=os.environ, python=getattr(options, "python", None)
+        )
 
     return find_target(project, target, runtime=getattr(options, "runtime", None), runtime_for=sniff, region=options.region)
 
@@ -125,6 +130,7 @@ def changed(functions: Iterable[Function], options: Namespace, console: Console)
                 timeout=function.timeout if timeout is None else timeout,
                 memory_size=function.memory_size if memory is None else int(memory),
                 runtime=runtime or function.runtime,
+                runtime_is_assumed=function.runtime_is_assumed and runtime is None,
             )
         )
     return out

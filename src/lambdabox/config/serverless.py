@@ -194,6 +194,7 @@ class _Loader:
             runtime=fields.runtime(document, runtime_keys, runtime)
             if runtime is not None
             else self._sniffed(handler, handler_keys),
+            runtime_is_assumed=runtime is None,
             code=self.folder,
             timeout=fields.timeout(document, timeout_keys, timeout) if timeout is not None else SERVERLESS_TIMEOUT_SECONDS,
             memory_size=fields.memory_size(document, memory_keys, memory) if memory is not None else SERVERLESS_MEMORY_MB,

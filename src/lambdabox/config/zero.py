@@ -138,6 +138,7 @@ def _function(
     runtime: str | None = None,
     many: bool = False,
 ) -> Function:
+    is_assumed = runtime is None
     if runtime is None:  # of several files with one name each knows only its own language
         runtime = newest(SUFFIXES[file.suffix]) if many and file is not None else runtime_for(code, handler)
     code = code.absolute()
@@ -146,6 +147,7 @@ def _function(
         key=handler if handler != "bootstrap" and not Path(handler).is_absolute() else function_name(code.name),
         handler=handler,
         runtime=runtime,
+        runtime_is_assumed=is_assumed,
         code=code,
         region=region or DEFAULT_REGION,
         project=code,

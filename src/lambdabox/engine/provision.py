@@ -81,7 +81,10 @@ class Provision:
         """What one environment of the function adds."""
         environ = self.machine.environ
         opt = self.opt
-        search = [folder for folder in _AWS_PATH if os.path.isdir(folder)]
+        # AWS has the interpreter's own folder, /var/lang/bin, in front: a function's subprocesses find the Python they run on.
+        interpreter = self.launch.interpreter if self.launch is not None else None
+        search = [] if interpreter is None else [str(interpreter.path.parent)]
+        search += [folder for folder in _AWS_PATH if os.path.isdir(folder) and folder not in search]
         library = [folder for folder in _AWS_LIBRARY_PATH if os.path.isdir(folder)] if sys.platform == "linux" else []
         code = str(self.function.code)
         library += [folder for folder in (code, f"{code}/lib") if folder == code or os.path.isdir(folder)]

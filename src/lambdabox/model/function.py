@@ -25,7 +25,7 @@ class Function:
     """The configuration of one function version.
 
     `name` is the deployed name, `key` the short name in the project file (the name itself when there is none).
-    `code` is the task root: a folder. `timeout` is in seconds, `memory_size` in MB. `environment` holds the customer's
+    `code` is the task root: a folder. `runtime_is_assumed`: nobody named the runtime, it follows what is installed here. `timeout` is in seconds, `memory_size` in MB. `environment` holds the customer's
     variables. `layers` are folders merged to /opt in list order; `extensions` are further executables that count as
     external extensions. `project` is the folder whose virtual environment and node_modules serve the function.
     """
@@ -34,6 +34,7 @@ class Function:
     handler: str
     runtime: str
     code: Path
+    runtime_is_assumed: bool = False
     key: str = ""
     timeout: float = TIMEOUT_DEFAULT_SECONDS
     memory_size: int = MEMORY_DEFAULT_MB

@@ -105,9 +105,10 @@ def prepare_launch(
     request = _Request(function=function, identifier=identifier, opt=opt, environ=environ, override=interpreter, cache=cache)
     launch = recipe(request)
     warnings = launch.warnings
-    if launch.interpreter is not None and launch.interpreter.warning is not None:
+    # A runtime that nobody named follows what is here: there is nothing to warn of.
+    if launch.interpreter is not None and launch.interpreter.warning is not None and not function.runtime_is_assumed:
         warnings = (launch.interpreter.warning, *warnings)
-    if identifier.retired is not None:
+    if identifier.retired is not None and not function.runtime_is_assumed:
         warnings = (f"{identifier.name} was retired by AWS on {identifier.retired}; it still runs here", *warnings)
     return Launch(
         argv=_wrapped(launch.argv, request),
@@ -241,10 +242,11 @@ def runtime_for_handler(
     project: Path | None = None,
     environ: Mapping[str, str] | None = None,
     cache: InterpreterCache | None = None,
+    python: str | None = None,
 ) -> str:
     """The identifier for a handler that names none: its file's language in the version that is used here.
 
-    Python: the version of the project's environment or of `python3` if AWS has it, else AWS's newest. Node.js: the AWS
+    Python: the version of `python` (what `--python` names), of the project's environment or of `python3` if AWS has it, else AWS's newest. Node.js: the AWS
     version nearest to `node`. Raises ConfigError when no file says which language it is.
     """
     if handler == "bootstrap" or Path(handler).is_absolute():
@@ -262,7 +264,11 @@ def runtime_for_handler(
         return _identifiers(language)[-1].name
     environ = os.environ if environ is None else environ
     here = default_interpreter(
-        language, project=project or code, environ=environ, cache=cache or InterpreterCache.of_user(environ)
+        language,
+        project=project or code,
+        environ=environ,
+        cache=cache or InterpreterCache.of_user(environ),
+        override=python if language == "python" else None,
     )
     return nearest_identifier(language, here[1] if here else None)
 

@@ -216,10 +216,17 @@ def resolve_interpreter(
 
 
 def default_interpreter(
-    language: str, *, project: Path | None, environ: Mapping[str, str], cache: InterpreterCache | None
+    language: str,
+    *,
+    project: Path | None,
+    environ: Mapping[str, str],
+    cache: InterpreterCache | None,
+    override: str | None = None,
 ) -> tuple[Path, Version] | None:
-    """What runs `language` here when no identifier says which version: the project's environment, then PATH."""
+    """What runs `language` here when no identifier says which version: `override`, the project's environment, then PATH."""
     search = _Search(LANGUAGES[language], None, environ, cache)
+    if override is not None:
+        return search.overridden(override)
     for path, version, _ in search.virtual_environments(project):
         return path, version
     return next(search.plain_on_path(), None)
@@ -245,7 +252,7 @@ class _Search:
 
     def resolve(self, project: Path | None, override: str | None) -> Interpreter:
         if override:
-            path, version = self._overridden(override)
+            path, version = self.overridden(override)
             if version < self.language.oldest:
                 oldest = ".".join(map(str, self.language.oldest))
                 raise UsageError(
@@ -272,7 +279,7 @@ class _Search:
 
     # -- what is where ----------------------------------------------------------------------------------------------
 
-    def _overridden(self, override: str) -> tuple[Path, Version]:
+    def overridden(self, override: str) -> tuple[Path, Version]:
         if os.sep in override or (os.altsep and os.altsep in override) or override.startswith("~"):
             found: Path | None = Path(override).expanduser().absolute()
         else:
@@ -282,7 +289,7 @@ class _Search:
             version = parse_version(override)
             if found is None and version is not None:  # only a version manager knows it
                 found = next(self._installed(version[: self.language.digits]), None)
-        if found is not None and found.is_dir():  # a virtual environment
+        if found is not None and os.path.isdir(found):  # a virtual environment
             found = found / "bin" / self.language.plain[0]
         if found is None or not _executable(found):
             raise UsageError(
