@@ -428,4 +428,15 @@ async def test_scratch_folders_of_dead_runs_are_removed_and_those_of_living_ones
     assert link.is_symlink()
     assert living.path.exists()
     living.release()
-    assert scratch.leftovers() == [str(living.path)]
+    assert scratch.leftovers() == [str(tmp_path / f"lambdabox-0-{living.path.name[-8:]}")]
+
+
+def test_a_left_over_folder_cannot_be_taken_by_who_has_just_made_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Between making a folder and locking it another run may take it for left over: then it is gone, not shared."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    made = tmp_path / "lambdabox-12345-0123abcd"
+    made.mkdir()
+    (renamed,) = scratch.leftovers()
+    assert not made.exists()
+    assert Path(renamed).exists()
+    assert scratch.leftovers() == [renamed]
