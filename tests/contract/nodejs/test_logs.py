@@ -178,15 +178,15 @@ def test_a_closed_stdout_does_not_end_the_invocation(start: Starter) -> None:
     assert [function.result(1), function.result(2)] == ["fine", "fine"]
 
 
-def test_children_inherit_neither_socket_nor_log_descriptor(start: Starter) -> None:
+def test_children_inherit_no_socket_of_ours(start: Starter) -> None:
     descriptors = (
-        "require('fs').readdirSync('/proc/self/fd').filter((f) => f > 2).map((f) => { try { return require('fs').readlinkSync('/proc/self/fd/' + f) }"
-        " catch { return '' } }).filter((l) => /^(socket|pipe):/.test(l))"
+        "require('fs').readdirSync('/proc/self/fd').map((f) => { try { return require('fs').readlinkSync('/proc/self/fd/' + f) }"
+        " catch { return '' } }).filter((l) => /^socket:/.test(l))"
     )
     source = (
         f"exports.handler = async () => [{descriptors}, JSON.parse(require('child_process').execFileSync(process.execPath,"
         f" ['-e', {json.dumps(f'console.log(JSON.stringify({descriptors}))')}]).toString())]"
     )
     ours, childs = start(source, framed=True).result({})
-    assert any(link.startswith("socket:") for link in ours)
+    assert ours
     assert set(ours) & set(childs) == set()
