@@ -9,16 +9,28 @@ if TYPE_CHECKING:
     from lambdabox.model.function import Function
     from lambdabox.model.invocation import Invocation, InvocationResult, InvocationStatus
     from lambdabox.service import LambdaService
+    from lambdabox.simulator import FreezeMode, Simulator
 
-__all__ = ["Function", "Invocation", "InvocationResult", "InvocationStatus", "LambdaService", "LocalLambda"]
+__all__ = [
+    "FreezeMode",
+    "Function",
+    "Invocation",
+    "InvocationResult",
+    "InvocationStatus",
+    "LambdaService",
+    "LocalLambda",
+    "Simulator",
+]
 
 _HOMES = {
+    "FreezeMode": "lambdabox.simulator",
     "Function": "lambdabox.model.function",
     "Invocation": "lambdabox.model.invocation",
     "InvocationResult": "lambdabox.model.invocation",
     "InvocationStatus": "lambdabox.model.invocation",
     "LambdaService": "lambdabox.service",
     "LocalLambda": "lambdabox.local",
+    "Simulator": "lambdabox.simulator",
 }
 
 

@@ -324,8 +324,8 @@ class WaitTimeoutError(LambdaboxError, TimeoutError):
 
     exit_code = 1
 
-    def __init__(self, waited_for: str, seconds: float) -> None:
-        super().__init__(f"{waited_for} did not happen within {seconds:g} s")
+    def __init__(self, waited_for: str, seconds: float, *, state: str | None = None) -> None:
+        super().__init__(f"{waited_for} did not happen within {seconds:g} s" + (f"; now: {state}" if state else ""))
 
 
 class InternalError(LambdaboxError):

@@ -25,7 +25,6 @@ from lambdabox.model.function import Function
 from lambdabox.model.invocation import Invocation, InvocationResult, InvocationStatus
 from lambdabox.model.limits import REQUEST_MAX_BYTES
 from lambdabox.sandbox.base import SandboxBackend
-from lambdabox.sandbox.process import ProcessBackend
 from lambdabox.servers.runtime import open_runtime_api
 
 if TYPE_CHECKING:
@@ -109,6 +108,8 @@ class LambdaService:
             return
         options = self.options
         if self._backend is None:
+            from lambdabox.sandbox.process import ProcessBackend  # the Simulator does without, also where there is no POSIX
+
             self._backend = ProcessBackend()
         environ = os.environ if options.environ is None else options.environ
         machine = Machine(environ=environ, interpreter=options.python, passes_credentials=options.credentials, extra=self._extra)

@@ -375,7 +375,8 @@ async def test_what_is_no_endpoint_is_404_and_a_wrong_method_is_405(runtime):
     assert (await connection.call("GET", f"{BASE}/restore/next"))[0] == 404
     assert (await connection.call("GET", "/2018-06-01/ping"))[::2] == (200, b"pong")
     assert (await connection.call("GET", f"{BASE}/invocation/{request_id}/response"))[0] == 405
-    assert (await connection.call("PUT", "/2022-07-01/telemetry", b"{}"))[0] == 202
+    assert (await connection.call("PUT", "/2022-07-01/telemetry", b"{}"))[0] == 403
+    assert (await connection.call("GET", "/2022-07-01/telemetry"))[0] == 405
     await connection.call("POST", f"{BASE}/invocation/{request_id}/response", b"1")
     await connection.send("GET", f"{BASE}/invocation/next")
     await result

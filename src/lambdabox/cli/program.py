@@ -18,6 +18,7 @@ OUR_BUG = 70
 COMMANDS: dict[str, tuple[str, str]] = {
     "invoke": ("invoke", "run a function once and print its result"),
     "serve": ("serve", "serve the Lambda API for every function of the project"),
+    "simulate": ("simulate", "serve the Runtime API for a runtime or extension that you start yourself"),
     "list": ("listing", "list the functions of the project"),
     "doctor": ("doctor", "show what this machine can run, and how to get the rest"),
 }
@@ -91,7 +92,7 @@ def _dispatch(argv: list[str], console: Console) -> int:
     if name == "invoke":
         gc.disable()  # one short run: what it leaves, its end collects
         _import_asyncio(with_uvloop=False)
-    elif name == "serve":
+    elif name in ("serve", "simulate"):
         _import_asyncio(with_uvloop=True)
     import importlib
 

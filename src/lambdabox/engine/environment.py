@@ -11,22 +11,29 @@ import signal
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from lambdabox.engine.ports import Clock, EnvironmentApi, EnvironmentApiFactory, LogSink, Timer
 from lambdabox.engine.provision import Provision
+from lambdabox.engine.self_started import SelfStarted
+from lambdabox.engine.telemetry import DRAIN_INTERNAL_SECONDS, DRAIN_SECONDS, TelemetryHub
 from lambdabox.engine.ticket import Ticket
 from lambdabox.errors import LaunchError, SandboxClosedError, SandboxError
 from lambdabox.model.error_types import ErrorType
 from lambdabox.model.invocation import InvocationResult, InvocationStatus, Report
-from lambdabox.model.limits import INIT_SECONDS
+from lambdabox.model.limits import INIT_SECONDS, SHUTDOWN_EXTERNAL_SECONDS
 from lambdabox.model.telemetry import InitStart, InvocationReport, PlatformRecord
 from lambdabox.protocol import effects as fx
 from lambdabox.protocol import events as ev
-from lambdabox.protocol.log_frames import LogSplitter
+from lambdabox.protocol.log_frames import LogEvent, LogSplitter
 from lambdabox.protocol.log_lines import text_lines
 from lambdabox.protocol.machine import RUNTIME, EnvironmentMachine, EnvironmentProfile
 from lambdabox.sandbox.base import ExitStatus, ProcessSpec, Sandbox, SandboxBackend
+
+if TYPE_CHECKING:
+    from lambdabox.model.function import Function
+    from lambdabox.protocol.json_logs import JsonLogs
+    from lambdabox.protocol.telemetry_api import Subscription
 
 _STATUS = {"success": InvocationStatus.SUCCESS, "error": InvocationStatus.ERROR, "timeout": InvocationStatus.TIMEOUT}
 _MEGABYTE = 1024 * 1024
@@ -37,7 +44,10 @@ class Environment:
     """An execution environment. `open` it, `submit` tickets one at a time, `shut_down` it.
 
     `on_available` is called whenever it can take the next ticket, `on_answered` when a ticket's caller has its answer,
-    `on_closed` once, at the end.
+    `on_closed` once, at the end. `on_delivered` is told when a runtime has got an invocation, `on_over` how one ended for the
+    environment, `on_change` is called after everything that may have changed something.
+
+    With `self_started` the environment starts no process: its user does, by hand or through `spawn`.
     """
 
     def __init__(
@@ -48,6 +58,8 @@ class Environment:
         sinks: tuple[LogSink, ...] = (),
         freezes: bool = False,
         init_timeout: float | None = None,
+        self_started: SelfStarted | None = None,
+        captures: bool = False,
     ) -> None:
         function = provision.function
         self.provision = provision
@@ -58,6 +70,9 @@ class Environment:
         self.on_answered: Callable[[Environment], None] | None = None
         self.on_closed: Callable[[Environment], None] | None = None
         self.on_finished: Callable[[Environment, Ticket], None] | None = None
+        self.on_delivered: Callable[[str], None] | None = None
+        self.on_over: Callable[[fx.FinishInvocation], None] | None = None
+        self.on_change: Callable[[], None] | None = None
         self.idle_since = 0.0
         self.machine = EnvironmentMachine(
             EnvironmentProfile(
@@ -66,13 +81,21 @@ class Environment:
                 memory_size=function.memory_size,
                 timeout=function.timeout,
                 instance_id=self.log_stream,
-                external_extensions=provision.extension_names,
+                external_extensions=(
+                    provision.extension_names if self_started is None else self_started.external_extensions or ()
+                ),
                 freezes=freezes,
                 runtime_version=provision.runtime_version,
                 runtime_version_arn=provision.runtime_version_arn,
                 init_timeout=INIT_SECONDS if init_timeout is None else init_timeout,
+                self_started=self_started is not None,
+                external_by_default=self_started is not None and self_started.external_extensions is None,
+                extension_ready_timeout=None if self_started is None else self_started.extension_ready_timeout,
+                shutdown_timeout=SHUTDOWN_EXTERNAL_SECONDS if self_started is None else self_started.shutdown_timeout,
             )
         )
+        self.hub = TelemetryHub(clock, log_format=function.log_format, captures=captures)
+        self._json_logs = _json_logs(function)
         self._clock = clock
         self._sinks = sinks
         self._sandbox: Sandbox | None = None
@@ -96,6 +119,7 @@ class Environment:
             fx.AnswerExtensionShutdown: self._answer_extension_shutdown,
             fx.Accept: self._accept,
             fx.AcceptRegistration: self._accept_registration,
+            fx.AcceptSubscription: self._accept_subscription,
             fx.Refuse: self._refuse,
             fx.BeginStream: self._begin_stream,
             fx.CollectResponse: self._collect_response,
@@ -129,6 +153,14 @@ class Environment:
             self._current = ticket
         self.handle(ev.InvokeRequested(ticket.invocation, ticket.stream is not None))
 
+    async def spawn(self, spec: ProcessSpec, *, is_runtime: bool) -> int:
+        """Start a process for the user of a self-started environment and return its id. Raises LaunchError, SandboxError."""
+        assert self._sandbox is not None
+        self._splitters[spec.name] = LogSplitter()
+        pid = await self._sandbox.start(spec)
+        self.handle(ev.ProcessSpawned(spec.name, is_runtime))
+        return pid
+
     def initialize(self) -> None:
         """Run Init ahead of an invocation."""
         self.handle(ev.InitRequested())
@@ -142,10 +174,12 @@ class Environment:
 
     async def kill(self) -> None:
         """End at once, without a Shutdown phase."""
+        self._is_handling = True  # for good: what the end of processes and connections tells changes nothing any more
         if self._timer is not None:
             self._timer.cancel()
         for task in tuple(self._tasks):
             task.cancel()
+        await self.hub.close()
         if self._sandbox is not None:
             await self._sandbox.close()
         if self._api is not None:
@@ -171,6 +205,8 @@ class Environment:
             while queue:
                 for effect in machine.handle(queue.popleft(), clock.now()):
                     carry[type(effect)](effect)
+                if self.on_change is not None:
+                    self.on_change()
         finally:
             self._is_handling = False
         deadline = machine.deadline
@@ -218,15 +254,20 @@ class Environment:
     def process_output(self, name: str, data: bytes) -> None:
         """Bytes a process wrote."""
         ticket = self._current
-        if not self._sinks and (ticket is None or not ticket.wants_logs):
+        if not self._sinks and (ticket is None or not ticket.wants_logs) and not self.hub.is_active:
             return
         splitter = self._splitters.get(name)
         if splitter is None:
             splitter = self._splitters[name] = LogSplitter()
         for event in splitter.feed(data):
-            self._log(name, event.data)
+            self._log(name, event)
 
-    def _log(self, name: str, data: bytes) -> None:
+    def _log(self, name: str, event: LogEvent) -> None:
+        data = event.data
+        if self.hub.is_active:
+            self.hub.log("function" if name == RUNTIME else "extension", data)
+        if self._json_logs is not None and name == RUNTIME and self._json_logs.hides(data):
+            return
         ticket = self._current
         if ticket is not None and ticket.wants_logs and name == RUNTIME:
             ticket.log(data if data.endswith(b"\n") else data + b"\n")
@@ -236,10 +277,15 @@ class Environment:
     def _flush_logs(self) -> None:
         for name, splitter in self._splitters.items():
             for event in splitter.flush():
-                self._log(name, event.data)
+                self._log(name, event)
 
     def process_exited(self, name: str, status: ExitStatus) -> None:
         """A process ended."""
+        if self.hub.is_active:  # its output is at its end, and so is the batch that was gathered of it
+            splitter = self._splitters.get(name)
+            for event in () if splitter is None else splitter.flush():
+                self._log(name, event)
+            self.hub.flush()
         self.handle(ev.ProcessExited(name, status.code, status.signal, status.out_of_memory))
 
     def memory_exceeded(self) -> None:
@@ -295,14 +341,35 @@ class Environment:
     def _answer_next(self, effect: fx.AnswerNext) -> None:
         assert self._api is not None
         self._api.answer_next(effect.call, effect.invocation, effect.deadline_ms)
+        if self.on_delivered is not None:
+            self.on_delivered(effect.invocation.request_id)
 
     def _answer_extension_invoke(self, effect: fx.AnswerExtensionInvoke) -> None:
         assert self._api is not None
         self._api.answer_extension_invoke(effect.call, effect.invocation, effect.deadline_ms)
 
     def _answer_extension_shutdown(self, effect: fx.AnswerExtensionShutdown) -> None:
+        extension = next((known for known in self.machine.extensions.values() if known.shutdown_call == effect.call), None)
+        if extension is None:
+            self._tell_shutdown(effect)
+        else:
+            self._after_delivery([extension.name], lambda: self._tell_shutdown(effect))
+
+    def _tell_shutdown(self, effect: fx.AnswerExtensionShutdown) -> None:
         assert self._api is not None
         self._api.answer_extension_shutdown(effect.call, effect.reason, effect.deadline_ms)
+
+    def _after_delivery(self, names: list[str], do: Callable[[], None], seconds: float = DRAIN_SECONDS) -> None:
+        """End these extensions when they have got their telemetry, or have let the time for it pass."""
+        if not self.hub.has_pending(names):
+            do()
+            return
+
+        async def deliver() -> None:
+            await self.hub.drain(names, seconds)
+            do()
+
+        self._spawn(deliver())
 
     def _accept(self, effect: fx.Accept) -> None:
         assert self._api is not None
@@ -311,6 +378,12 @@ class Environment:
     def _accept_registration(self, effect: fx.AcceptRegistration) -> None:
         assert self._api is not None
         self._api.accept_registration(effect.call, effect.identifier, with_account_id=effect.with_account_id)
+
+    def _accept_subscription(self, effect: fx.AcceptSubscription) -> None:
+        assert self._api is not None
+        self._api.accept_subscription(effect.call)
+        if not effect.is_repetition:
+            self.hub.subscribe(effect.name, cast("Subscription", effect.subscription))
 
     def _refuse(self, effect: fx.Refuse) -> None:
         assert self._api is not None
@@ -348,9 +421,11 @@ class Environment:
 
     def _finish_invocation(self, effect: fx.FinishInvocation) -> None:
         ticket = self._tickets.pop(effect.request_id)
-        if self._sinks or ticket.on_finish is not None:
+        if self._sinks or ticket.on_finish is not None or self.hub.is_active:
             self._report(effect, ticket)
         self._current = next(iter(self._tickets.values()), None)
+        if self.on_over is not None:
+            self.on_over(effect)
         if self.on_finished is not None:
             self.on_finished(self, ticket)
 
@@ -363,7 +438,7 @@ class Environment:
             self._has_warned = True
             for sink in self._sinks:
                 sink.warning(self, f"used {memory_mb} MB of its {memory_size} MB: AWS would have ended it")
-        if self._sinks or ticket.wants_logs:
+        if self._sinks or ticket.wants_logs or self.hub.is_active:
             record = InvocationReport(
                 request_id=effect.request_id,
                 status=effect.status,
@@ -401,11 +476,15 @@ class Environment:
 
     def _emit_telemetry(self, effect: fx.EmitTelemetry) -> None:
         ticket = self._current
-        if self._sinks or (ticket is not None and ticket.wants_logs):
+        if self._sinks or (ticket is not None and ticket.wants_logs) or self.hub.is_active:
             self._say(effect.record, ticket)
 
     def _say(self, record: PlatformRecord, ticket: Ticket | None) -> None:
-        text = text_lines(record)
+        if self.hub.is_active:
+            self.hub.platform(record)
+            if not self._sinks and (ticket is None or not ticket.wants_logs):
+                return
+        text = text_lines(record) if self._json_logs is None else self._json_logs.line(record, self._clock.now().wall)
         if not text:
             return
         if ticket is not None and ticket.wants_logs and type(record) is not InitStart:
@@ -418,21 +497,28 @@ class Environment:
         if self.on_available is not None:
             self.on_available(self)
 
-    def _freeze(self, _effect: fx.Freeze) -> None:
-        if self._sandbox is not None:
+    def _freeze(self, effect: fx.Freeze) -> None:
+        if self._sandbox is not None and effect.epoch == self.machine.freeze_epoch:
+            self.hub.hold()
             self._sandbox.freeze()
 
     def _thaw(self, _effect: fx.Thaw) -> None:
         if self._sandbox is not None:
             self._sandbox.thaw()
+            self.hub.resume()
 
     def _terminate(self, effect: fx.Terminate) -> None:
-        if self._sandbox is not None:
-            self._sandbox.signal(effect.name, signal.SIGTERM)
+        sandbox = self._sandbox
+        if sandbox is None:
+            return
+        inside = [known.name for known in self.machine.extensions.values() if not known.is_external]
+        self._after_delivery(inside, lambda: sandbox.signal(effect.name, signal.SIGTERM), DRAIN_INTERNAL_SECONDS)
 
     def _kill(self, effect: fx.Kill) -> None:
-        if self._sandbox is not None:
-            self._sandbox.kill(effect.name)
+        sandbox = self._sandbox
+        if sandbox is not None:
+            extension = next((known for known in self.machine.extensions.values() if known.process == effect.name), None)
+            self._after_delivery([] if extension is None else [extension.name], lambda: sandbox.kill(effect.name))
 
     def _clear_sandbox(self, _effect: fx.ClearSandbox) -> None:
         self._spawn(self._clear())
@@ -442,6 +528,7 @@ class Environment:
         assert self._api is not None
         await self._sandbox.clear()
         self._flush_logs()
+        await self.hub.reset()
         self._splitters.clear()
         self._api.cut_connections()
         self.handle(ev.SandboxCleared())
@@ -454,6 +541,7 @@ class Environment:
             self._timer.cancel()
             self._timer = None
         try:
+            await self.hub.close()
             if self._sandbox is not None:
                 await self._sandbox.close()
             if self._api is not None:
@@ -462,6 +550,15 @@ class Environment:
             self._closed.set()
             if self.on_closed is not None:
                 self.on_closed(self)
+
+
+def _json_logs(function: Function) -> JsonLogs | None:
+    """What the JSON log format needs; None for Text."""
+    if function.log_format != "JSON":
+        return None
+    from lambdabox.protocol.json_logs import JsonLogs  # only a function with that format needs it
+
+    return JsonLogs(function)
 
 
 def _working_directory(provision: Provision) -> Path:

@@ -69,6 +69,7 @@ class Connection(asyncio.Protocol):
         "is_writable",
         "served",
         "swept_at",
+        "watchers",
         "write",
     )
 
@@ -100,6 +101,7 @@ class Connection(asyncio.Protocol):
         self.is_writable = True
         self.served = 0  # requests begun; the server's sweep compares it with `swept_at`
         self.swept_at = (-1, 0.0)
+        self.watchers: list[Callable[[], None]] = []  # who wants to know of the end, whatever was answered
         self._parser = httptools.HttpRequestParser(self)
 
     # -- the transport's calls ----------------------------------------------------------------------------------------
@@ -178,6 +180,12 @@ class Connection(asyncio.Protocol):
             self._linger = None
         self._incoming = None
         self._vanish()
+        watchers, self.watchers = self.watchers, []
+        for gone in watchers:
+            try:
+                gone()
+            except Exception as error:  # noqa: BLE001 - a fault of the application must not keep the connection in the books
+                self._server.report(error)
         self._server.lost(self)
         self.write = _drop
 

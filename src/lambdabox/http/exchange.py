@@ -45,6 +45,9 @@ class Exchange(Protocol):
     is_closed: bool  # the peer is gone: nothing that is written arrives
     on_disconnect: Callable[[], None] | None  # called once when the peer vanishes before the answer is finished
 
+    def watch_peer(self, gone: Callable[[], None]) -> None:
+        """Call `gone` when the connection is closed, however long after the answer; never for a peer that asked for one answer only."""
+
     def collect(self, limit: int, done: Callable[[BodyEnd, bytes, int], None]) -> None:
         """Gather the body, at most `limit` bytes, then call `done(end, body, size)`; `size` counts what was sent, kept or not.
 

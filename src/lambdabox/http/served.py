@@ -97,6 +97,11 @@ class ServedExchange:
     def __repr__(self) -> str:
         return f"<{self.method} {self.path}>"
 
+    def watch_peer(self, gone: Callable[[], None]) -> None:
+        """Call `gone` when the connection is closed; never for a peer that asked for one answer only."""
+        if self.keep_alive:
+            self._connection.watchers.append(gone)
+
     # -- the request body ---------------------------------------------------------------------------------------------
 
     def collect(self, limit: int, done: Callable[[BodyEnd, bytes, int], None]) -> None:

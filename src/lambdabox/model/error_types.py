@@ -16,6 +16,8 @@ class ErrorType(StrEnum):
     RUNTIME_INVALID_RESPONSE_MODE_HEADER = "Runtime.InvalidResponseModeHeader"
     RUNTIME_UNKNOWN = "Runtime.Unknown"
     RUNTIME_AFTER_RESTORE_ERROR = "Runtime.AfterRestoreError"
+    RUNTIME_RESTORE_TIMEOUT = "Runtime.RestoreHookUserTimeout"
+    RUNTIME_TOO_MANY_IDLE_RUNTIMES = "Runtime.TooManyIdleRuntimes"
     FUNCTION_RESPONSE_SIZE_TOO_LARGE = "Function.ResponseSizeTooLarge"
     FUNCTION_UNKNOWN = "Function.Unknown"
     EXTENSION_INIT_ERROR = "Extension.InitError"

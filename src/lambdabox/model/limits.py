@@ -16,6 +16,7 @@ SERVERLESS_MEMORY_MB = 1024  # Serverless Framework's own default for provider.m
 EPHEMERAL_STORAGE_MB = 512  # Developer Guide, configuration-ephemeral-storage
 
 INIT_SECONDS = 10.0  # Developer Guide, lambda-runtime-environment: Init phase limited to 10 seconds
+RESTORE_SECONDS = 10.0  # Developer Guide, snapstart-runtime-hooks: runtime load and after-restore hooks within 10 seconds
 SHUTDOWN_INTERNAL_SECONDS = 0.5  # Developer Guide, runtimes-extensions-api: 500 ms with a registered internal extension
 SHUTDOWN_EXTERNAL_SECONDS = 2.0  # same page: 2,000 ms with external extensions
 SHUTDOWN_RUNTIME_SHARE_SECONDS = 0.3  # same page: up to 300 ms of the 2,000 for the runtime
@@ -35,3 +36,14 @@ HANDLER_MAX_CHARS = 128  # API reference, CreateFunction Handler
 UNZIPPED_MAX_BYTES = 262_144_000  # Developer Guide, gettingstarted-limits: 250 MB, contents of a deployment package, unzipped
 RETRY_AFTER_SECONDS = 1  # observed on throttled invocations
 ERROR_CAUSE_MAX_BYTES = 65_536  # emulator, model.MaxErrorCauseSizeBytes: 64 KB of X-Ray error cause
+
+TELEMETRY_ITEMS_MIN = 1000  # Developer Guide, telemetry-api-reference: buffering.maxItems 1,000 to 10,000
+TELEMETRY_ITEMS_MAX = 10_000  # same page
+TELEMETRY_ITEMS_DEFAULT = 10_000  # Developer Guide, telemetry-api: default 10,000 events
+TELEMETRY_BYTES_MIN = 262_144  # Developer Guide, telemetry-api-reference: buffering.maxBytes 262,144 to 1,048,576
+TELEMETRY_BYTES_MAX = 1_048_576  # same page
+TELEMETRY_BYTES_DEFAULT = 262_144  # same page
+TELEMETRY_TIMEOUT_MIN_MS = 25  # Developer Guide, telemetry-api-reference: buffering.timeoutMs 25 to 30,000
+TELEMETRY_TIMEOUT_MAX_MS = 30_000  # same page
+TELEMETRY_TIMEOUT_DEFAULT_MS = 1000  # same page
+TELEMETRY_PORT_RESERVED = 9001  # Developer Guide, telemetry-api: port 9001 is reserved

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Now(NamedTuple):
@@ -15,8 +15,13 @@ class Now(NamedTuple):
 
 def iso(wall: float) -> str:
     """A telemetry time stamp: UTC, milliseconds, `Z` (contract 3.2)."""
-    moment = datetime.fromtimestamp(wall, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    second, micro = divmod(round(wall * 1_000_000), 1_000_000)
+    if second != _latest[0]:
+        _latest[:] = [second, f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"]
+    return f"{_latest[1]}.{micro // 1000:03d}Z"
+
+
+_latest: list[Any] = [None, ""]  # the last second that was printed: a warm invocation prints half a dozen stamps of one second
 
 
 def milliseconds(seconds: float) -> float:

@@ -1,15 +1,50 @@
 """Telemetry records: what the platform says about an environment and its invocations (contract 3.3).
 
 Each class is one record type; `record()` is its JSON object. Durations are milliseconds. Text log lines are another
-rendering of the same records (`protocol.log_lines`).
+rendering of the same records (`protocol.log_lines`). Records that are rare live in `model.rare_telemetry` and are found here too.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from lambdabox.model.fact import fact, named_fact
 from lambdabox.model.moment import Now, iso, milliseconds
+
+if TYPE_CHECKING:
+    from lambdabox.model.rare_telemetry import (
+        End,
+        Fault,
+        LogsDropped,
+        LogsSubscription,
+        RestoreReport,
+        RestoreRuntimeDone,
+        RestoreStart,
+        TelemetrySubscription,
+    )
+
+__all__ = [
+    "TRACE_TYPE",
+    "End",
+    "ExtensionState",
+    "Fault",
+    "InitReport",
+    "InitRuntimeDone",
+    "InitStart",
+    "InvocationReport",
+    "LogsDropped",
+    "LogsSubscription",
+    "PlatformRecord",
+    "RestoreReport",
+    "RestoreRuntimeDone",
+    "RestoreStart",
+    "RuntimeDone",
+    "Span",
+    "Start",
+    "TelemetryEvent",
+    "TelemetrySubscription",
+    "add_spans",
+]
 
 TRACE_TYPE = "X-Amzn-Trace-Id"
 
@@ -53,7 +88,8 @@ def _tracing(out: dict[str, Any], trace_id: str | None) -> None:
         out["tracing"] = {"type": TRACE_TYPE, "value": trace_id}
 
 
-def _spans(out: dict[str, Any], spans: tuple[Span, ...]) -> None:
+def add_spans(out: dict[str, Any], spans: tuple[Span, ...]) -> None:
+    """Put spans into a record that has any."""
     if spans:
         out["spans"] = [span.as_dict() for span in spans]
 
@@ -97,11 +133,13 @@ class InitRuntimeDone:
     phase: str
     status: str
     error_type: str | None = None
+    spans: tuple[Span, ...] = ()
 
     def record(self) -> dict[str, Any]:
         out: dict[str, Any] = {"initializationType": self.initialization_type, "phase": self.phase, "status": self.status}
         if self.error_type is not None:
             out["errorType"] = self.error_type
+        add_spans(out, self.spans)
         return out
 
 
@@ -115,12 +153,14 @@ class InitReport:
     status: str
     duration_ms: float
     error_type: str | None = None
+    spans: tuple[Span, ...] = ()
 
     def record(self) -> dict[str, Any]:
         out: dict[str, Any] = {"initializationType": self.initialization_type, "phase": self.phase, "status": self.status}
         if self.error_type is not None:
             out["errorType"] = self.error_type
         out["metrics"] = {"durationMs": self.duration_ms}
+        add_spans(out, self.spans)
         return out
 
 
@@ -163,7 +203,7 @@ class RuntimeDone:
         out["metrics"] = {"durationMs": self.duration_ms}
         if self.produced_bytes is not None:
             out["metrics"]["producedBytes"] = self.produced_bytes
-        _spans(out, self.spans)
+        add_spans(out, self.spans)
         _tracing(out, self.trace_id)
         if self.tenant_id is not None:
             out["tenantId"] = self.tenant_id
@@ -172,7 +212,10 @@ class RuntimeDone:
 
 @named_fact
 class InvocationReport:
-    """An invocation is over, extensions included. `max_memory_used_mb` is measured where the processes run."""
+    """An invocation is over, extensions included. `max_memory_used_mb` is measured where the processes run.
+
+    `billed_restore_duration_ms` stands in the text line only: the record does not show it.
+    """
 
     type: ClassVar[str] = "platform.report"
     request_id: str
@@ -187,6 +230,7 @@ class InvocationReport:
     spans: tuple[Span, ...] = ()
     trace_id: str | None = None
     tenant_id: str | None = None
+    billed_restore_duration_ms: int | None = None
 
     def record(self) -> dict[str, Any]:
         out: dict[str, Any] = {"requestId": self.request_id, "status": self.status}
@@ -203,7 +247,7 @@ class InvocationReport:
         if self.restore_duration_ms is not None:
             metrics["restoreDurationMs"] = self.restore_duration_ms
         out["metrics"] = metrics
-        _spans(out, self.spans)
+        add_spans(out, self.spans)
         _tracing(out, self.trace_id)
         if self.tenant_id is not None:
             out["tenantId"] = self.tenant_id
@@ -227,4 +271,29 @@ class ExtensionState:
         return out
 
 
-PlatformRecord = InitStart | InitRuntimeDone | InitReport | Start | RuntimeDone | InvocationReport | ExtensionState
+_RARE = frozenset(
+    {
+        "End",
+        "Fault",
+        "LogsDropped",
+        "LogsSubscription",
+        "RestoreReport",
+        "RestoreRuntimeDone",
+        "RestoreStart",
+        "TelemetrySubscription",
+    }
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _RARE:
+        raise AttributeError(name)
+    from lambdabox.model import rare_telemetry
+
+    return getattr(rare_telemetry, name)
+
+
+PlatformRecord: TypeAlias = (
+    "InitStart | InitRuntimeDone | InitReport | Start | RuntimeDone | InvocationReport | ExtensionState | TelemetrySubscription"
+    " | LogsSubscription | LogsDropped | RestoreStart | RestoreRuntimeDone | RestoreReport | End | Fault"
+)

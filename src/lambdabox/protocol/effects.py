@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from lambdabox.model.fact import fact
 from lambdabox.model.invocation import Invocation
 from lambdabox.model.telemetry import PlatformRecord, Span
@@ -18,11 +20,19 @@ class StartProcess:
 
 @fact
 class AnswerNext:
-    """Answer a runtime's poll with an invocation."""
+    """Answer a runtime's poll with an invocation; `invocation_id` is the Lambda-Runtime-Invocation-Id when there is one."""
 
     call: Call
     invocation: Invocation
     deadline_ms: int
+    invocation_id: str | None = None
+
+
+@fact
+class AnswerRestore:
+    """Answer a runtime's /restore/next: 200 without a body."""
+
+    call: Call
 
 
 @fact
@@ -57,6 +67,20 @@ class AcceptRegistration:
     call: Call
     identifier: str
     with_account_id: bool
+
+
+@fact
+class AcceptSubscription:
+    """Answer a subscription with 200 and `"OK"`, and deliver to it from now on what Init has said so far and what is to come.
+
+    `subscription` is the event's fingerprint. It replaces the extension's former one; with `is_repetition` it is the former
+    one, and nothing changes.
+    """
+
+    call: Call
+    name: str
+    subscription: Hashable
+    is_repetition: bool = False
 
 
 @fact
@@ -113,6 +137,8 @@ class FinishInvocation:
     spans: tuple[Span, ...]
     trace_id: str | None
     tenant_id: str | None
+    restore_duration_ms: float | None = None
+    billed_restore_duration_ms: int | None = None
 
 
 @fact
@@ -130,7 +156,9 @@ class Available:
 
 @fact
 class Freeze:
-    """Stop every process."""
+    """Stop every process, unless the machine's `freeze_epoch` has moved on from `epoch`: then there is work again."""
+
+    epoch: int = 0
 
 
 @fact
@@ -165,10 +193,12 @@ class CloseSandbox:
 Effect = (
     StartProcess
     | AnswerNext
+    | AnswerRestore
     | AnswerExtensionInvoke
     | AnswerExtensionShutdown
     | Accept
     | AcceptRegistration
+    | AcceptSubscription
     | Refuse
     | BeginStream
     | CollectResponse
@@ -185,7 +215,6 @@ Effect = (
 )
 
 AVAILABLE = Available()
-FREEZE = Freeze()
 THAW = Thaw()
 CLEAR_SANDBOX = ClearSandbox()
 CLOSE_SANDBOX = CloseSandbox()

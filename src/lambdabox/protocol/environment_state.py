@@ -7,12 +7,13 @@ The rules stand on this in layers, each a class on top of the one before: `invok
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from lambdabox.model.invocation import Invocation
-from lambdabox.model.limits import INIT_SECONDS
+from lambdabox.model.limits import INIT_SECONDS, RESTORE_SECONDS, SHUTDOWN_EXTERNAL_SECONDS
 from lambdabox.model.moment import Now
-from lambdabox.model.telemetry import ExtensionState, InitReport, InitRuntimeDone, InitStart
+from lambdabox.model.telemetry import PlatformRecord
 from lambdabox.protocol import effects as fx
 from lambdabox.protocol import events as ev
 from lambdabox.protocol.states import ExtensionPhase, Phase, RuntimeCall, RuntimeState, transition_refused
@@ -22,7 +23,13 @@ RUNTIME = "runtime"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentProfile:
-    """What the machine must know of its function. Times in seconds, memory in MB."""
+    """What the machine must know of its function. Times in seconds, memory in MB.
+
+    `self_started`: the user starts the processes, by hand or through ProcessSpawned. `external_by_default`: an extension of any name
+    is external, unless `external_extensions` names those that are. `extension_ready_timeout`: how long after the runtime an
+    invocation waits for its extensions; None: until its deadline. `shutdown_timeout`: the budget of external extensions.
+    `max_concurrency`: how many invocations the environment runs at once (`concurrent_machine.machine_for`).
+    """
 
     function_name: str
     function_version: str = "$LATEST"
@@ -35,6 +42,13 @@ class EnvironmentProfile:
     freezes: bool = False
     runtime_version: str | None = None
     runtime_version_arn: str | None = None
+    self_started: bool = False
+    external_by_default: bool = False
+    extension_ready_timeout: float | None = None
+    shutdown_timeout: float = SHUTDOWN_EXTERNAL_SECONDS
+    restore_timeout: float = RESTORE_SECONDS
+    max_concurrency: int = 1
+    sends_invocation_id: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +62,10 @@ class Extension:
     events: tuple[str, ...] = ()
     parked: ev.Call | None = None
     has_exited: bool = False
-    was_told: bool = False  # SHUTDOWN has been delivered
+    process: str | None = None  # what its process is called here; None when it was started by hand
+    shutdown_call: ev.Call | None = None  # where SHUTDOWN was delivered
+    is_away: bool = False  # its connection broke while it was waiting
+    subscription: tuple[str, Hashable] | None = None  # which API, and the whole of it
     missed_event: bool = False  # its connection was broken when INVOKE went out: it gets the event when it comes back
 
 
@@ -63,6 +80,9 @@ class Flight:
     deadline_ms: int
     timeout: float
     init_duration: float | None = None
+    restore_duration: float | None = None
+    invocation_id: str | None = None  # of the latest delivery
+    extensions_deadline: float | None = None  # until when extensions that are not through are waited for
     is_delivered: bool = False
     response_began: Now | None = None
     response_call: ev.Call | None = None
@@ -82,6 +102,15 @@ class Init:
     started: Now
     runtime_started: bool = False
     runtime_done: bool = False
+    error: tuple[str, bytes, str] | None = None
+    is_untouched: bool = False  # nothing has been started or has called yet: its limit does not count
+
+
+@dataclass(slots=True, eq=False)
+class Restore:
+    """The restore that runs. `error` is what the runtime posted."""
+
+    started: Now
     error: tuple[str, bytes, str] | None = None
 
 
@@ -110,16 +139,25 @@ class EnvironmentState:
         self.waiting: deque[ev.InvokeRequested] = deque()
         self.extensions: dict[str, Extension] = {}
         self.is_frozen = False
+        self.freeze_epoch = 0  # how often processes that were frozen have been let go on
         self.is_registration_open = True
         self.init: Init | None = None
+        self.restore: Restore | None = None
         self._teardown: Teardown | None = None
         self._parked: list[ev.Call] = []
+        self._parked_restore: ev.Call | None = None
+        self._runtime_name = RUNTIME
         self._runtime_alive = False
+        self._runtime_spawned = False
+        self._spawned: set[str] = set()  # processes that were started through us to be extensions
+        self._restore_wanted = False
+        self._restore_duration: float | None = None  # until the first invocation has reported it
+        self._deliveries = 0
         self._init_duration: float | None = None  # until the first invocation has reported it
         self._by_identifier: dict[str, Extension] = {}
         self._out: list[fx.Effect] = []
 
-    def _emit(self, record: InitStart | InitRuntimeDone | InitReport | ExtensionState) -> None:
+    def _emit(self, record: PlatformRecord) -> None:
         self._out.append(fx.EmitTelemetry(record, None if self.flight is None else self.flight.invocation.request_id))
 
     def _refuse_runtime(self, call: ev.Call, wanted: RuntimeCall) -> None:
@@ -129,4 +167,5 @@ class EnvironmentState:
         """Processes are thawed before they are asked, told or killed."""
         if self.is_frozen:
             self.is_frozen = False
+            self.freeze_epoch += 1
             self._out.append(fx.THAW)

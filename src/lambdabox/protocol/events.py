@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from lambdabox.model.fact import fact
 from lambdabox.model.invocation import Invocation
 
@@ -53,6 +55,7 @@ class ResponseBegan:
     request_id: str
     mode: str | None = None  # Lambda-Runtime-Function-Response-Mode
     content_type: str = "application/octet-stream"
+    invocation_id: str | None = None  # Lambda-Runtime-Invocation-Id
 
 
 @fact
@@ -72,27 +75,54 @@ class RuntimeResponded:
     truncated: bool = False
     error_type: str | None = None
     error_body: bytes | None = None
+    invocation_id: str | None = None
 
 
 @fact
 class RuntimeFailed:
-    """POST /runtime/invocation/{id}/error."""
+    """POST /runtime/invocation/{id}/error; `size` exceeds `len(body)` when the body was over the limit."""
 
     call: Call
     request_id: str
     body: bytes
     content_type: str
     error_type: str
+    size: int = 0
+    invocation_id: str | None = None
 
 
 @fact
 class RuntimeInitFailed:
-    """POST /runtime/init/error."""
+    """POST /runtime/init/error; `size` exceeds `len(body)` when the body was over the limit."""
 
     call: Call
     body: bytes
     content_type: str
     error_type: str
+    size: int = 0
+
+
+@fact
+class RuntimePolledRestore:
+    """GET /runtime/restore/next: the runtime is ready to be snapshotted, and waits to be restored."""
+
+    call: Call
+
+
+@fact
+class RuntimeRestoreFailed:
+    """POST /runtime/restore/error; `size` exceeds `len(body)` when the body was over the limit."""
+
+    call: Call
+    body: bytes
+    content_type: str
+    error_type: str
+    size: int = 0
+
+
+@fact
+class RestoreRequested:
+    """The environment is to be restored from its snapshot ahead of an invocation."""
 
 
 @fact
@@ -123,6 +153,36 @@ class ExtensionFailed:
     in_init: bool
     error_type: str
     body: bytes = b""
+
+
+@fact
+class TelemetrySubscribed:
+    """PUT /telemetry or PUT /logs, parsed.
+
+    `api` is `telemetry` or `logs`; `fingerprint` is the whole parsed subscription: equal ones are the same subscription.
+    """
+
+    call: Call
+    identifier: str
+    api: str
+    types: tuple[str, ...]
+    schema_version: str
+    fingerprint: Hashable
+
+
+@fact
+class PeerLeft:
+    """The extension that got SHUTDOWN in answer to `call` closed its connection: how one that nobody started here says it is through."""
+
+    call: Call
+
+
+@fact
+class ProcessSpawned:
+    """A process of a self-started environment was started by its user, through us."""
+
+    name: str
+    is_runtime: bool
 
 
 @fact
@@ -176,9 +236,15 @@ Event = (
     | RuntimeResponded
     | RuntimeFailed
     | RuntimeInitFailed
+    | RuntimePolledRestore
+    | RuntimeRestoreFailed
+    | RestoreRequested
     | ExtensionRegistered
     | ExtensionPolledNext
     | ExtensionFailed
+    | TelemetrySubscribed
+    | PeerLeft
+    | ProcessSpawned
     | LaunchFailed
     | ProcessExited
     | MemoryExceeded

@@ -6,6 +6,8 @@ invocation, on that invocation's time ("suppressed"), and only then does a failu
 
 from __future__ import annotations
 
+import math
+
 from lambdabox.model.error_types import ErrorType
 from lambdabox.model.limits import EXTENSIONS_MAX
 from lambdabox.model.moment import Now, milliseconds
@@ -14,18 +16,39 @@ from lambdabox.protocol import effects as fx
 from lambdabox.protocol import events as ev
 from lambdabox.protocol.environment_state import RUNTIME, Extension, Init
 from lambdabox.protocol.payloads import error_payload
+from lambdabox.protocol.restore_rules import ERROR_GRACE_SECONDS, RestoreRules
 from lambdabox.protocol.states import RUNTIME_TABLE, ExtensionPhase, Phase, RuntimeCall, RuntimeState
-from lambdabox.protocol.teardown_rules import TeardownRules
 
-INIT_ERROR_GRACE_SECONDS = 0.5
+AWAITED = (RuntimeState.READY, RuntimeState.RESTORE_READY)  # what a runtime is when it is through with Init
 
 
-class InitRules(TeardownRules):
+class InitRules(RestoreRules):
     """From nothing to an environment that waits for its first event."""
 
-    def _begin_init(self, now: Now) -> None:
-        """Init ahead of an invocation."""
-        self._start_processes(Init("init", now), now.monotonic + self.profile.init_timeout, now)
+    def _begin_init(self, now: Now, *, phase: str = "init") -> None:
+        """Init ahead of an invocation. Of processes that somebody else starts, the first thing they do starts the clock."""
+        init = Init(phase, now, is_untouched=self.profile.self_started)
+        self._start_processes(init, None if init.is_untouched else self._init_deadline(now), now)
+
+    def _init_deadline(self, now: Now) -> float | None:
+        deadline = now.monotonic + self.profile.init_timeout
+        return None if deadline == math.inf else deadline
+
+    def _begin_again(self, now: Now) -> None:
+        """Init of an environment that was reset: for an invocation that waits."""
+        self._begin_suppressed_init(self.waiting.popleft(), now)
+
+    def _touched(self, now: Now) -> None:
+        """Something is there that its user has started."""
+        if self.phase is Phase.CREATED:
+            self._begin_init(now)
+        elif self.phase is Phase.DORMANT:
+            self._begin_init(now, phase="invoke")
+        init = self.init
+        if init is not None and init.is_untouched and self.phase is Phase.INIT:
+            init.is_untouched = False
+            init.started = now
+            self.deadline = self._init_deadline(now)
 
     def _begin_suppressed_init(self, request: ev.InvokeRequested, now: Now) -> None:
         """Init inside an invocation."""
@@ -53,14 +76,15 @@ class InitRules(TeardownRules):
             self._init_failed(init, ErrorType.EXTENSION_LAUNCH_ERROR, "TooManyExtensions", now)
             return
         for name in profile.external_extensions:
-            self.extensions[name] = Extension(name, is_external=True)
-            self._out.append(fx.StartProcess(name, is_runtime=False))
+            self.extensions[name] = Extension(name, is_external=True, process=None if profile.self_started else name)
+            if not profile.self_started:
+                self._out.append(fx.StartProcess(name, is_runtime=False))
         self._maybe_start_runtime(init)
-        if self.runtime is RuntimeState.READY:  # a runtime that its user has started asked before anybody wanted Init
+        if self.runtime in AWAITED:  # a runtime that its user has started asked before anybody wanted Init
             self._runtime_ready(init, now)
 
     def _maybe_start_runtime(self, init: Init) -> None:
-        if init.runtime_started:
+        if init.runtime_started or self.profile.self_started:
             return
         if all(extension.identifier is not None for extension in self.extensions.values() if extension.is_external):
             init.runtime_started = True
@@ -68,10 +92,20 @@ class InitRules(TeardownRules):
             self._out.append(fx.StartProcess(RUNTIME, is_runtime=True))
 
     def _runtime_ready(self, init: Init, now: Now) -> None:
-        """The runtime has asked for its first event: nobody may register any more."""
-        self.is_registration_open = False
+        """The runtime has asked for its first event, or to be restored: nobody may register any more who is not expected."""
+        self.is_registration_open = self._expects_registrations()
         self._runtime_done_init(init, "success", None)
         self._maybe_init_complete(init, now)
+
+    def _expects_registrations(self) -> bool:
+        """Whether an external extension that is known of has yet to register. Who was spawned may register under any name."""
+        registered = 0
+        for extension in self.extensions.values():
+            if extension.is_external:
+                if extension.identifier is None:
+                    return True
+                registered += 1
+        return registered < len(self._spawned)
 
     def _runtime_done_init(self, init: Init, status: str, error_type: str | None) -> None:
         if init.runtime_done:
@@ -85,19 +119,33 @@ class InitRules(TeardownRules):
 
     def _maybe_init_complete(self, init: Init, now: Now) -> None:
         """Init is over when the runtime and every extension wait for their first event."""
-        if self.runtime is not RuntimeState.READY:
+        if self.runtime not in AWAITED or self._expects_registrations():
             return
         if any(extension.phase is not ExtensionPhase.READY for extension in self.extensions.values()):
             return
+        self.is_registration_open = False
+        self._match_processes()
         for extension in self.extensions.values():
             self._emit(ExtensionState(name=extension.name, state="Ready", events=extension.events))
         duration = now.monotonic - init.started.monotonic
         self._report_init(init, "success", None, duration)
+        if self.profile.initialization_type == "snap-start" or self.runtime is RuntimeState.RESTORE_READY:
+            self._become_snapshot(now)
+            return
         if self.flight is not None:  # suppressed: the invocation has been running all along
             self._deliver(self.flight)
             return
-        self._init_duration = duration
+        if init.phase == "init":
+            self._init_duration = duration
         self._become_idle(now)
+
+    def _match_processes(self) -> None:
+        """One process that nobody registered for by name, and one extension without a process: they are the same."""
+        claimed = {extension.process for extension in self.extensions.values()}
+        unclaimed = [name for name in self._spawned if name not in claimed]
+        lonely = [extension for extension in self.extensions.values() if extension.is_external and extension.process is None]
+        if len(unclaimed) == len(lonely) == 1:
+            lonely[0].process = unclaimed[0]
 
     def _report_init(self, init: Init, status: str, error_type: str | None, duration: float) -> None:
         self._emit(
@@ -146,6 +194,9 @@ class InitRules(TeardownRules):
         """The runtime says why it cannot start; it is given a moment to end by itself."""
         wanted = RUNTIME_TABLE[self.runtime].get(RuntimeCall.INIT_ERROR)
         init = self.init
+        if self.profile.self_started and self.runtime is RuntimeState.STARTED:
+            self._touched(now)
+            init = self.init
         if wanted is None or init is None or self.phase in (Phase.DORMANT, Phase.CLOSED):
             self._refuse_runtime(event.call, RuntimeCall.INIT_ERROR)
             return
@@ -153,7 +204,11 @@ class InitRules(TeardownRules):
         self._out.append(fx.Accept(event.call))
         if self._teardown is not None:
             return
-        init.error = (event.error_type, event.body, event.content_type)
+        error = (event.error_type, self._within_limit(event), event.content_type)
+        if self.restore is not None:  # an Init error during a restore is a restore error
+            self._give_up_restore(self.restore, error, now)
+            return
+        init.error = error
         self._runtime_done_init(init, "error", event.error_type)
-        grace = now.monotonic + INIT_ERROR_GRACE_SECONDS
+        grace = now.monotonic + ERROR_GRACE_SECONDS
         self.deadline = grace if self.deadline is None else min(self.deadline, grace)

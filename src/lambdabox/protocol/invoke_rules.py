@@ -39,6 +39,8 @@ class InvokeRules(EnvironmentState):
         self.flight = flight = self._begin_flight(request, now)
         flight.init_duration = self._init_duration
         self._init_duration = None
+        flight.restore_duration = self._restore_duration
+        self._restore_duration = None
         self._deliver(flight)
 
     def _deliver(self, flight: Flight) -> None:
@@ -50,11 +52,22 @@ class InvokeRules(EnvironmentState):
         flight.is_delivered = True
         if self._parked:
             # Of several polls the newest: an older one may be of a connection that is dead and does not know it yet.
-            self._out.append(fx.AnswerNext(self._parked.pop(), flight.invocation, flight.deadline_ms))
+            if self.profile.sends_invocation_id:
+                self._number(flight)
+            self._out.append(fx.AnswerNext(self._parked.pop(), flight.invocation, flight.deadline_ms, flight.invocation_id))
         for extension in self.extensions.values():
             if "INVOKE" in extension.events:
                 extension.phase = ExtensionPhase.RUNNING
                 self._answer_extension(extension, flight)
+
+    def _number(self, flight: Flight) -> None:
+        """A new invocation id: whoever got the event before and answers late is not heard any more (contract 1.12)."""
+        from hashlib import blake2b
+
+        self._deliveries += 1
+        source = f"{self.profile.instance_id} {flight.invocation.request_id} {self._deliveries} {flight.started.monotonic}"
+        digits = blake2b(source.encode(), digest_size=16).hexdigest()
+        flight.invocation_id = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
     def _answer_extension(self, extension: Extension, flight: Flight) -> None:
         extension.missed_event = extension.parked is None
@@ -75,27 +88,42 @@ class InvokeRules(EnvironmentState):
 
     # -- the runtime's answer -----------------------------------------------------------------------------------------
 
-    def _active(self, call: ev.Call, request_id: str, wanted: RuntimeCall) -> Flight | None:
-        """The flight that this call may answer; refuses it otherwise: the id first, then the state.
+    def _active(self, event: ev.ResponseBegan | ev.RuntimeResponded | ev.RuntimeFailed, wanted: RuntimeCall) -> Flight | None:
+        """The flight that this call may answer; refuses it otherwise: the ids first, then the state.
 
         An id is active from delivery until the runtime has asked for its next event.
         """
         flight = self.flight
         if (
             flight is None
-            or flight.invocation.request_id != request_id
+            or flight.invocation.request_id != event.request_id
             or not flight.is_delivered
             or flight.runtime_done is not None
         ):
-            self._out.append(fx.Refuse(call, 400, "InvalidRequestID", "Invalid request ID"))
+            self._refuse_id(event.call)
+            return None
+        if event.invocation_id and self._is_stale(flight, event.call, event.invocation_id):
             return None
         if RUNTIME_TABLE[self.runtime].get(wanted) is None:
-            self._refuse_runtime(call, wanted)
+            self._refuse_runtime(event.call, wanted)
             return None
         return flight
 
+    def _refuse_id(self, call: ev.Call) -> None:
+        self._out.append(fx.Refuse(call, 400, "InvalidRequestID", "Invalid request ID"))
+
+    def _is_stale(self, flight: Flight, call: ev.Call, invocation_id: str) -> bool:
+        """An answer to an earlier delivery of this invocation is refused."""
+        if flight.invocation_id is None or flight.invocation_id == invocation_id:
+            return False
+        self._refuse_late(call)
+        return True
+
+    def _refuse_late(self, call: ev.Call) -> None:
+        self._out.append(fx.Refuse(call, 410, "InvokeTimeout", "Invoke timeout"))
+
     def _response_began(self, event: ev.ResponseBegan, now: Now) -> None:
-        flight = self._active(event.call, event.request_id, RuntimeCall.RESPONSE)
+        flight = self._active(event, RuntimeCall.RESPONSE)
         if flight is None:
             return
         flight.response_began = now
@@ -125,7 +153,7 @@ class InvokeRules(EnvironmentState):
         call = event.call
         flight = self.flight
         if flight is None or self.runtime is not RuntimeState.INVOCATION_RESPONSE or flight.response_call != call:
-            flight = self._active(call, event.request_id, RuntimeCall.RESPONSE)
+            flight = self._active(event, RuntimeCall.RESPONSE)
             if flight is None:
                 return
             flight.response_began = now
@@ -134,14 +162,10 @@ class InvokeRules(EnvironmentState):
                 return
         flight.produced_bytes = event.size
         if event.truncated:
-            self._out.append(fx.Refuse(call, 400, "TruncatedHTTPRequest", "HTTP request detected as truncated"))
-            error_type = ErrorType.RUNTIME_TRUNCATED_RESPONSE
-            self._answer_error(flight, error_type, error_payload(error_type, error_type, event.request_id), now)
+            self._truncated(flight, call, now)
             return
         if event.size > RESPONSE_MAX_BYTES and not flight.is_stream:
-            message = f"Exceeded maximum allowed payload size ({RESPONSE_MAX_BYTES} bytes)."
-            self._out.append(fx.Refuse(call, 413, "RequestEntityTooLarge", message))
-            self._answer_error(flight, ErrorType.FUNCTION_RESPONSE_SIZE_TOO_LARGE, response_too_large_payload(event.size), now)
+            self._too_large(flight, call, event.size, now)
             return
         if event.error_type is not None:
             flight.status = "error"
@@ -151,12 +175,30 @@ class InvokeRules(EnvironmentState):
         self._complete(flight, payload, now, content_type=event.content_type)
         self.runtime = RuntimeState.RESPONSE_SENT
 
+    def _truncated(self, flight: Flight, call: ev.Call, now: Now) -> None:
+        self._out.append(fx.Refuse(call, 400, "TruncatedHTTPRequest", "HTTP request detected as truncated"))
+        error_type = ErrorType.RUNTIME_TRUNCATED_RESPONSE
+        self._answer_error(flight, error_type, error_payload(error_type, error_type, flight.invocation.request_id), now)
+
+    def _too_large(self, flight: Flight, call: ev.Call, size: int, now: Now) -> None:
+        message = f"Exceeded maximum allowed payload size ({RESPONSE_MAX_BYTES} bytes)."
+        self._out.append(fx.Refuse(call, 413, "RequestEntityTooLarge", message))
+        self._answer_error(flight, ErrorType.FUNCTION_RESPONSE_SIZE_TOO_LARGE, response_too_large_payload(size), now)
+
+    def _within_limit(self, event: ev.RuntimeInitFailed | ev.RuntimeRestoreFailed) -> bytes:
+        """The error that a runtime posted outside an invocation, or the platform's own when it is too large to be passed on."""
+        size = max(event.size, len(event.body))
+        return event.body if size <= RESPONSE_MAX_BYTES else response_too_large_payload(size)
+
     def _runtime_failed(self, event: ev.RuntimeFailed, now: Now) -> None:
-        flight = self._active(event.call, event.request_id, RuntimeCall.ERROR)
+        flight = self._active(event, RuntimeCall.ERROR)
         if flight is None:
             return
         flight.response_began = now
-        flight.produced_bytes = len(event.body)
+        flight.produced_bytes = size = max(event.size, len(event.body))
+        if size > RESPONSE_MAX_BYTES:
+            self._too_large(flight, event.call, size, now)
+            return
         flight.status = "error"
         flight.error_type = event.error_type
         self._out.append(fx.Accept(event.call))
@@ -210,7 +252,20 @@ class InvokeRules(EnvironmentState):
             return
         for extension in self.extensions.values():
             if extension.phase is ExtensionPhase.RUNNING:
+                self._await_extensions(flight, now)
                 return
+        self._close_flight(flight, now)
+
+    def _await_extensions(self, flight: Flight, now: Now) -> None:
+        """Extensions have the rest of the invocation's time, or what the profile gives them."""
+        patience = self.profile.extension_ready_timeout
+        if patience is None or flight.extensions_deadline is not None:
+            return
+        until = now.monotonic + patience
+        if flight.deadline is None or until < flight.deadline:
+            flight.extensions_deadline = self.deadline = until
+
+    def _close_flight(self, flight: Flight, now: Now) -> None:
         self._finish(flight, now)
         self.flight = None
         self._become_idle(now)
@@ -224,18 +279,25 @@ class InvokeRules(EnvironmentState):
         invocation: Invocation = flight.invocation
         duration = now.monotonic - flight.started.monotonic
         init = flight.init_duration
-        billed = duration if init is None else duration + init
+        restore = flight.restore_duration
+        billed = math.ceil(round((duration if init is None else duration + init) * 1000, 2))
+        billed_restore = None
+        if restore is not None:  # rounded up by itself, as REPORT shows it
+            billed_restore = math.ceil(round(restore * 1000, 2))
+            billed += billed_restore
         self._out.append(
             fx.FinishInvocation(
                 invocation.request_id,
                 flight.status,
                 milliseconds(duration),
-                math.ceil(round(billed * 1000, 2)),
+                billed,
                 None if init is None else milliseconds(init),
                 flight.error_type,
                 spans,
                 invocation.trace_id,
                 invocation.tenant_id,
+                None if restore is None else milliseconds(restore),
+                billed_restore,
             )
         )
 
@@ -248,5 +310,8 @@ class InvokeRules(EnvironmentState):
         self.deadline = None
         self._out.append(fx.AVAILABLE)
         if self.profile.freezes:
-            self.is_frozen = True
-            self._out.append(fx.FREEZE)
+            self._freeze()
+
+    def _freeze(self) -> None:
+        self.is_frozen = True
+        self._out.append(fx.Freeze(self.freeze_epoch))

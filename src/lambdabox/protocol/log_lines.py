@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lambdabox.model.telemetry import (
-    ExtensionState,
-    InitReport,
-    InitRuntimeDone,
-    InitStart,
-    InvocationReport,
-    PlatformRecord,
-    RuntimeDone,
-    Start,
-)
+if TYPE_CHECKING:
+    from lambdabox.model.telemetry import (
+        ExtensionState,
+        InitReport,
+        InitStart,
+        InvocationReport,
+        LogsSubscription,
+        PlatformRecord,
+        RestoreReport,
+        RestoreStart,
+        Start,
+        TelemetrySubscription,
+    )
 
 
 def text_lines(record: PlatformRecord) -> str:
     """The line or lines of a record, each ending in a newline; empty for what the text format does not show."""
-    return _RENDERERS[type(record)](record)
+    render = _RENDERERS.get(record.type)
+    return "" if render is None else render(record)
 
 
 def _init_start(record: InitStart) -> str:
@@ -33,6 +37,29 @@ def _init_report(record: InitReport) -> str:
         return ""
     line = f"INIT_REPORT Init Duration: {record.duration_ms:.2f} ms\tPhase: {record.phase}"
     return line + _status(record.status, record.error_type) + "\n"
+
+
+def _restore_start(record: RestoreStart) -> str:
+    if record.runtime_version is None:
+        return ""
+    return f"RESTORE_START Runtime Version: {record.runtime_version}\tRuntime Version ARN: {record.runtime_version_arn}\n"
+
+
+def _restore_report(record: RestoreReport) -> str:
+    line = f"RESTORE_REPORT Restore Duration: {record.duration_ms:.2f} ms"
+    return line + _status(record.status, record.error_type) + "\n"
+
+
+def _telemetry_subscription(record: TelemetrySubscription) -> str:
+    return f"TELEMETRY\tName: {record.name}\tState: {record.state}\tTypes: [{_titled(record.types)}]\n"
+
+
+def _logs_subscription(record: LogsSubscription) -> str:
+    return f"LOGS\tName: {record.name}\tState: {record.state}\tTypes: [{_titled(record.types)}]\n"
+
+
+def _titled(types: tuple[str, ...]) -> str:
+    return ", ".join(kind.capitalize() for kind in types)
 
 
 def _extension(record: ExtensionState) -> str:
@@ -55,6 +82,10 @@ def _report(record: InvocationReport) -> str:
     )
     if record.init_duration_ms is not None:
         line += f"Init Duration: {record.init_duration_ms:.2f} ms\t"
+    if record.restore_duration_ms is not None:
+        line += f"Restore Duration: {record.restore_duration_ms:.2f} ms\t"
+    if record.billed_restore_duration_ms is not None:
+        line += f"Billed Restore Duration: {record.billed_restore_duration_ms} ms\t"
     status = _status(record.status, record.error_type)
     if status:
         line = line.removesuffix("\t") + status
@@ -79,16 +110,15 @@ def _trace(trace_id: str | None) -> str:
     return f"XRAY TraceId: {parts.get('Root', '')}\tSegmentId: {parts.get('Parent', '')}\tSampled: true\t"
 
 
-def _nothing(_record: PlatformRecord) -> str:
-    return ""
-
-
-_RENDERERS: dict[type, Callable[[Any], str]] = {
-    InitStart: _init_start,
-    InitRuntimeDone: _nothing,
-    InitReport: _init_report,
-    ExtensionState: _extension,
-    Start: _start,
-    RuntimeDone: _nothing,
-    InvocationReport: _report,
+# By type name: the classes of rare records are not even made for this.
+_RENDERERS: dict[str, Callable[[Any], str]] = {
+    "platform.initStart": _init_start,
+    "platform.initReport": _init_report,
+    "platform.extension": _extension,
+    "platform.start": _start,
+    "platform.report": _report,
+    "platform.telemetrySubscription": _telemetry_subscription,
+    "platform.logsSubscription": _logs_subscription,
+    "platform.restoreStart": _restore_start,
+    "platform.restoreReport": _restore_report,
 }

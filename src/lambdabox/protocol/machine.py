@@ -12,6 +12,9 @@ The theory, from contract sections 1, 2 and 4:
   dormant until the next invocation runs Init again.
 - *Shutdown* gives nothing to a lone runtime (SIGKILL), 500 ms when there are only internal extensions, 2,000 ms with
   external ones: first the runtime ends (SIGTERM, 300 ms), then the extensions are told why.
+- *Self-started* (the Simulator): nobody is started here. Init waits for what its user starts, by hand or through ProcessSpawned; after
+  a reset, invocations wait until a runtime asks again.
+- *Snap-start*: Init ends in a snapshot; Restore comes before the first invocation.
 
 Every state change happens here and in the rules below: `extension_rules`, `init_rules`, `teardown_rules`, `invoke_rules`,
 `environment_state`, each standing on the next. What `states.RUNTIME_TABLE` and `EXTENSION_TABLE` do not list is refused
@@ -55,9 +58,15 @@ class EnvironmentMachine(ExtensionRules):
             ev.RuntimeResponded: self._runtime_responded,
             ev.RuntimeFailed: self._runtime_failed,
             ev.RuntimeInitFailed: self._runtime_init_failed,
+            ev.RuntimePolledRestore: self._runtime_polled_restore,
+            ev.RuntimeRestoreFailed: self._runtime_restore_failed,
+            ev.RestoreRequested: self._restore_requested,
             ev.ExtensionRegistered: self._extension_registered,
             ev.ExtensionPolledNext: self._extension_polled_next,
             ev.ExtensionFailed: self._extension_failed,
+            ev.TelemetrySubscribed: self._telemetry_subscribed,
+            ev.PeerLeft: self._peer_left,
+            ev.ProcessSpawned: self._process_spawned,
             ev.LaunchFailed: self._launch_failed,
             ev.ProcessExited: self._process_exited,
             ev.MemoryExceeded: self._memory_exceeded,
@@ -78,7 +87,7 @@ class EnvironmentMachine(ExtensionRules):
     @property
     def is_available(self) -> bool:
         """An invocation given now is not kept waiting by another one."""
-        return self.phase in (Phase.CREATED, Phase.IDLE, Phase.DORMANT)
+        return self.phase in (Phase.CREATED, Phase.SNAPSHOT, Phase.IDLE, Phase.DORMANT)
 
     # -- what the engine wants ----------------------------------------------------------------------------------------
 
@@ -91,13 +100,17 @@ class EnvironmentMachine(ExtensionRules):
         if phase is Phase.IDLE:
             self._start_invoke(event, now)
         elif phase is Phase.DORMANT:
-            self._begin_suppressed_init(event, now)
+            self.waiting.append(event)
+            if not self.profile.self_started:  # else it waits for somebody to start a runtime
+                self._begin_again(now)
         elif phase is Phase.SHUTTING_DOWN or phase is Phase.CLOSED:
             raise LocalProtocolError(f"an environment that is {phase} cannot be invoked")
         else:
             self.waiting.append(event)
             if phase is Phase.CREATED:
                 self._begin_init(now)
+            elif phase is Phase.SNAPSHOT:
+                self._begin_restore(now)
 
     def _caller_left(self, event: ev.CallerLeft, now: Now) -> None:
         """An invocation that has not begun is given up; one that runs, runs on, as on AWS."""
@@ -118,7 +131,9 @@ class EnvironmentMachine(ExtensionRules):
             return
         flight = self.flight
         if state is RuntimeState.RUNNING and flight is not None:
-            self._out.append(fx.AnswerNext(event.call, flight.invocation, flight.deadline_ms))
+            if self.profile.sends_invocation_id:
+                self._number(flight)
+            self._out.append(fx.AnswerNext(event.call, flight.invocation, flight.deadline_ms, flight.invocation_id))
             return
         self.runtime = wanted
         self._parked.append(event.call)
@@ -126,17 +141,54 @@ class EnvironmentMachine(ExtensionRules):
             if flight is not None and state is RuntimeState.RESPONSE_SENT:
                 self._runtime_done(flight, now)
                 self._maybe_finish(flight, now)
-        elif self.phase is Phase.INIT and self.init is not None:
+        elif state is not RuntimeState.READY:
+            self._runtime_awaits(now)
+
+    def _runtime_awaits(self, now: Now) -> None:
+        """The runtime is through with what it does ahead of its first event."""
+        if self.restore is not None:
+            self._restored(self.restore, now)
+            return
+        if self.profile.self_started:
+            self._touched(now)  # begins Init in an environment that has none, which finds the runtime ready
+        if self.phase is Phase.INIT and self.init is not None:
             self._runtime_ready(self.init, now)
+
+    def _runtime_polled_restore(self, event: ev.RuntimePolledRestore, now: Now) -> None:
+        """The runtime is through with Init and its before-snapshot hooks."""
+        wanted = RUNTIME_TABLE[self.runtime].get(RuntimeCall.RESTORE_NEXT)
+        if wanted is None:
+            self._refuse_runtime(event.call, RuntimeCall.RESTORE_NEXT)
+            return
+        self.runtime = wanted
+        self._parked_restore = event.call
+        self._runtime_awaits(now)
 
     def _poll_abandoned(self, event: ev.PollAbandoned, _now: Now) -> None:
         if event.call in self._parked:
             self._parked.remove(event.call)
+        if event.call == self._parked_restore:
+            self._parked_restore = None
         for extension in self.extensions.values():
             if extension.parked == event.call:
                 extension.parked = None
+                extension.is_away = True
 
     # -- processes ----------------------------------------------------------------------------------------------------
+
+    def _process_spawned(self, event: ev.ProcessSpawned, now: Now) -> None:
+        """A process that its user has started through us: it is ours to watch and to end."""
+        if not self.profile.self_started:
+            raise LocalProtocolError(f"{event.name} was spawned into an environment that starts its processes itself")
+        self._touched(now)
+        if event.is_runtime:
+            self._runtime_name = event.name
+            self._runtime_alive = self._runtime_spawned = True
+        else:
+            self._spawned.add(event.name)
+            extension = self.extensions.get(event.name)
+            if extension is not None and extension.is_external:
+                extension.process = event.name
 
     def _launch_failed(self, event: ev.LaunchFailed, now: Now) -> None:
         failed = self._gone(event.name)
@@ -144,10 +196,11 @@ class EnvironmentMachine(ExtensionRules):
             failed.phase = ExtensionPhase.LAUNCH_ERROR
         if self._teardown is not None:
             self._advance_teardown(self._teardown, now)
-        elif failed is not None or event.name == RUNTIME:
+        elif failed is not None or event.name == self._runtime_name:
             self._lose(event.error_type, event.text, now, failed=failed)
 
     def _process_exited(self, event: ev.ProcessExited, now: Now) -> None:
+        is_spawned = event.name in self._spawned
         failed = self._gone(event.name)
         if self._teardown is not None:
             if failed is not None:
@@ -156,22 +209,28 @@ class EnvironmentMachine(ExtensionRules):
         elif failed is not None:
             failed.phase = ExtensionPhase.EXITED
             self._lose(ErrorType.EXTENSION_CRASH, exit_text(event.code, event.signal), now, failed=failed)
-        elif event.name == RUNTIME:
+        elif event.name == self._runtime_name:
             error_type = ErrorType.RUNTIME_OUT_OF_MEMORY if event.out_of_memory else ErrorType.RUNTIME_EXIT_ERROR
             self._lose(error_type, runtime_exit_text(event.code, event.signal), now)
+        elif is_spawned and self.phase is Phase.INIT:  # before it has registered
+            self._lose(ErrorType.EXTENSION_CRASH, exit_text(event.code, event.signal), now)
 
     def _gone(self, name: str) -> Extension | None:
         """Note that a process is not there any more; the extension that it was."""
-        if name == RUNTIME:
+        if name == self._runtime_name:
             self._runtime_alive = False
             self._parked.clear()
+            self._parked_restore = None
             return None
-        extension = self.extensions.get(name)
-        if extension is None or not extension.is_external:
-            return None
-        extension.has_exited = True
-        extension.parked = None
-        return extension
+        if name in self._spawned:
+            self._match_processes()
+            self._spawned.remove(name)
+        for extension in self.extensions.values():
+            if extension.process == name:
+                extension.has_exited = True
+                extension.parked = None
+                return extension
+        return None
 
     def _memory_exceeded(self, _event: ev.MemoryExceeded, now: Now) -> None:
         if self._teardown is None:
@@ -186,8 +245,11 @@ class EnvironmentMachine(ExtensionRules):
             self._close()
             return
         self.phase = Phase.DORMANT
-        if self.waiting:
-            self._begin_suppressed_init(self.waiting.popleft(), now)
+        if self._parked:  # a runtime that was started by hand is back already
+            self.runtime = RuntimeState.READY
+            self._touched(now)
+        elif self.waiting and not self.profile.self_started:
+            self._begin_again(now)
         else:
             self._out.append(fx.AVAILABLE)
 
@@ -198,6 +260,12 @@ class EnvironmentMachine(ExtensionRules):
             return
         if self._teardown is not None:
             self._advance_teardown(self._teardown, now)
+            return
+        if self.flight is not None and self.flight.extensions_deadline is not None:
+            self._close_flight(self.flight, now)
+            return
+        if self.restore is not None:
+            self._restore_timed_out(self.restore, now)
             return
         error_type = ErrorType.SANDBOX_TIMEDOUT
         text = "" if self.flight is None else timed_out_text(self.flight.timeout)

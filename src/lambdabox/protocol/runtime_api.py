@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from enum import Enum
 
 from lambdabox.model.invocation import Invocation
-from lambdabox.model.limits import ERROR_CAUSE_MAX_BYTES
 from lambdabox.protocol.payloads import go_json
 
 BASE = "/2018-06-01"
 NEXT_PATH = f"{BASE}/runtime/invocation/next"
 INVOCATION_PREFIX = f"{BASE}/runtime/invocation/"
 INIT_ERROR_PATH = f"{BASE}/runtime/init/error"
+RESTORE_NEXT_PATH = f"{BASE}/runtime/restore/next"
+RESTORE_ERROR_PATH = f"{BASE}/runtime/restore/error"
 ERROR_CAUSE_TYPE = "application/vnd.aws.lambda.error.cause+json"
 
+INVOCATION_ID_HEADER = "Lambda-Runtime-Invocation-Id"
 CONTEXT_HEADER = "Lambdabox-Context"  # our own: what the user wants the handler's context to say
 
 JSON_HEADERS = (("Content-Type", "application/json"),)
@@ -30,6 +32,8 @@ class RuntimeRequest(Enum):
     RESPONSE = "response"
     ERROR = "error"
     INIT_ERROR = "init error"
+    RESTORE_NEXT = "restore next"
+    RESTORE_ERROR = "restore error"
     PING = "ping"
 
 
@@ -47,11 +51,15 @@ _FIXED: dict[tuple[str, str], Route] = {
     ("GET", f"{BASE}/ping"): Route(RuntimeRequest.PING),
     ("GET", "/ping"): Route(RuntimeRequest.PING),
 }
+_RESTORE: dict[str, tuple[str, Route]] = {
+    RESTORE_NEXT_PATH: ("GET", Route(RuntimeRequest.RESTORE_NEXT)),
+    RESTORE_ERROR_PATH: ("POST", Route(RuntimeRequest.RESTORE_ERROR)),
+}
 _METHODS = {NEXT_PATH: "GET", INIT_ERROR_PATH: "POST", f"{BASE}/ping": "GET", "/ping": "GET"}
 
 
-def route(method: str, path: str) -> Route | int:
-    """The call that a request makes, or the status (404, 405) that refuses it."""
+def route(method: str, path: str, *, is_snap_start: bool = False) -> Route | int:
+    """The call that a request makes, or the status (404, 405) that refuses it. Only snap-start environments have restore endpoints."""
     fixed = _FIXED.get((method, path))
     if fixed is not None:
         return fixed
@@ -63,10 +71,13 @@ def route(method: str, path: str) -> Route | int:
             if method != "POST":
                 return 405
             return Route(RuntimeRequest.RESPONSE if tail == "response" else RuntimeRequest.ERROR, request_id)
+    if is_snap_start and path in _RESTORE:
+        wanted, found = _RESTORE[path]
+        return found if method == wanted else 405
     return 404
 
 
-def next_headers(invocation: Invocation, deadline_ms: int) -> list[tuple[str, str]]:
+def next_headers(invocation: Invocation, deadline_ms: int, invocation_id: str | None = None) -> list[tuple[str, str]]:
     """The headers of an answered `/next`; what is empty is left out (contract 1.3)."""
     headers = [
         ("Content-Type", invocation.content_type),
@@ -82,6 +93,8 @@ def next_headers(invocation: Invocation, deadline_ms: int) -> list[tuple[str, st
         headers.append(("Lambda-Runtime-Cognito-Identity", invocation.cognito_identity))
     if invocation.tenant_id:
         headers.append(("Lambda-Runtime-Aws-Tenant-Id", invocation.tenant_id))
+    if invocation_id:
+        headers.append((INVOCATION_ID_HEADER, invocation_id))
     if invocation.context:
         headers.append((CONTEXT_HEADER, invocation.context))
     return headers
@@ -128,14 +141,3 @@ def init_error_content_type(body: bytes) -> str:
     except (ValueError, RecursionError):
         return "application/octet-stream"
     return "application/json"
-
-
-def error_cause(header: str | None) -> str | None:
-    """The X-Ray error cause when it is a JSON object with something in it and within bounds, else None (contract 1.11)."""
-    if not header or len(header) > ERROR_CAUSE_MAX_BYTES:
-        return None
-    try:
-        cause = json.loads(header)
-    except (ValueError, RecursionError):
-        return None
-    return header if isinstance(cause, dict) and any(cause.get(key) for key in ("exceptions", "message", "paths")) else None

@@ -27,6 +27,8 @@ class Placement(Enum):
 class Load:
     """One function's environments and everybody's: counts at the moment of the decision.
 
+    An environment with room for several invocations is idle while it has room for one more.
+
     `in_flight` counts this function's invocations that occupy concurrency, `waiting` those among them that have no environment
     yet, this one not included. `environments_max` bounds the function's environments without throttling: what is over it waits.
     """

@@ -116,6 +116,8 @@ class Phase(StrEnum):
 
     CREATED = "created"
     INIT = "init"
+    SNAPSHOT = "snapshot"  # Init is over, and what runs next is restored first
+    RESTORE = "restore"
     IDLE = "idle"
     INVOKE = "invoke"
     RESETTING = "resetting"

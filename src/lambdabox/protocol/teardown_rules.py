@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from lambdabox.model.error_types import ErrorType
-from lambdabox.model.limits import SHUTDOWN_EXTERNAL_SECONDS, SHUTDOWN_INTERNAL_SECONDS, SHUTDOWN_RUNTIME_SHARE_SECONDS
+from lambdabox.model.limits import SHUTDOWN_INTERNAL_SECONDS, SHUTDOWN_RUNTIME_SHARE_SECONDS
 from lambdabox.model.moment import Now
 from lambdabox.protocol import effects as fx
 from lambdabox.protocol import events as ev
@@ -80,10 +80,11 @@ class TeardownRules(InvokeRules):
 
     def _begin_teardown(self, reason: str, now: Now, *, is_final: bool) -> None:
         self._thaw()
-        self.flight = None
+        self.flight = self.restore = None
         self.phase = Phase.SHUTTING_DOWN if is_final else Phase.RESETTING
         if any(extension.is_external and not extension.has_exited for extension in self.extensions.values()):
-            budget, share = SHUTDOWN_EXTERNAL_SECONDS, SHUTDOWN_RUNTIME_SHARE_SECONDS
+            budget = self.profile.shutdown_timeout
+            share = min(SHUTDOWN_RUNTIME_SHARE_SECONDS, budget)
         elif any(extension.identifier is not None for extension in self.extensions.values()):
             budget = share = SHUTDOWN_INTERNAL_SECONDS
         else:
@@ -93,7 +94,7 @@ class TeardownRules(InvokeRules):
         )
         if self._runtime_alive and budget:
             teardown.runtime_deadline = now.monotonic + share
-            self._out.append(fx.Terminate(RUNTIME))
+            self._out.append(fx.Terminate(self._runtime_name))
         self._advance_teardown(teardown, now)
 
     def _advance_teardown(self, teardown: Teardown, now: Now) -> None:
@@ -105,39 +106,55 @@ class TeardownRules(InvokeRules):
                 self.deadline = teardown.runtime_deadline
                 return
             self._runtime_alive = False
-            self._out.append(fx.Kill(RUNTIME))
-        external = [extension for extension in self.extensions.values() if extension.is_external and not extension.has_exited]
-        if external and now.monotonic < teardown.deadline:
-            self.deadline = teardown.deadline
+            self._out.append(fx.Kill(self._runtime_name))
+        if now.monotonic < teardown.deadline:
             if not teardown.extensions_told:
                 teardown.extensions_told = True
-                for extension in external:
-                    if "SHUTDOWN" in extension.events:
-                        self._tell_shutdown(extension, teardown)
-                    else:
-                        self._out.append(fx.Kill(extension.name))
-            return
+                for extension in self.extensions.values():
+                    if extension.is_external and not extension.has_exited:
+                        self._end_extension(extension, teardown)
+            if any(extension.is_external and not extension.has_exited for extension in self.extensions.values()):
+                self.deadline = teardown.deadline
+                return
         teardown.is_clearing = True
         self.deadline = None
         self._out.append(fx.CLEAR_SANDBOX)
 
+    def _end_extension(self, extension: Extension, teardown: Teardown) -> None:
+        """Let an extension know, or kill it. One that nobody started here is through when there is nobody to tell."""
+        is_gone = extension.process is None and (extension.is_away or extension.phase in _FAILED)
+        if "SHUTDOWN" in extension.events and not is_gone:
+            self._tell_shutdown(extension, teardown)
+        elif extension.process is None:
+            extension.has_exited = True
+        else:
+            self._out.append(fx.Kill(extension.process))
+
     def _tell_shutdown(self, extension: Extension, teardown: Teardown) -> None:
         """Deliver SHUTDOWN once, when the extension asks for it; one that has reported its own failure is only waited for."""
-        if extension.parked is None or extension.was_told or extension.phase in _FAILED:
+        if extension.parked is None or extension.shutdown_call is not None or extension.phase in _FAILED:
             return
-        extension.was_told = True
+        extension.shutdown_call = extension.parked
         extension.phase = ExtensionPhase.RUNNING
         self._out.append(fx.AnswerExtensionShutdown(extension.parked, teardown.reason, teardown.deadline_ms))
         extension.parked = None
 
     def _forget_processes(self) -> None:
-        """Nothing runs any more: what comes next starts afresh."""
+        """Nothing runs any more: what comes next starts afresh.
+
+        A runtime that somebody started by hand is not ours to end: when it waits already, it waits for what comes next.
+        """
         self._teardown = None
-        self._parked.clear()
+        if self._runtime_spawned or not self.profile.self_started:
+            self._parked.clear()
         self.extensions.clear()
         self._by_identifier.clear()
         self.runtime = RuntimeState.STARTED
         self.is_registration_open = True
-        self._runtime_alive = False
-        self._init_duration = None
+        self._runtime_name = RUNTIME
+        self._runtime_alive = self._runtime_spawned = False
+        self._spawned.clear()
+        self._parked_restore = None
+        self._restore_wanted = False
+        self._init_duration = self._restore_duration = None
         self.deadline = None

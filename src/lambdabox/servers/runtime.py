@@ -1,7 +1,4 @@
-"""The APIs inside an execution environment: Runtime API, Extensions API; one listener an environment.
-
-Parity: the Telemetry API and the Logs API answer 202 with `NotSupported`, as AWS's own emulator does.
-"""
+"""The APIs inside an execution environment: Runtime, Extensions, Telemetry and Logs API; one listener an environment."""
 
 from __future__ import annotations
 
@@ -21,18 +18,13 @@ from lambdabox.model.limits import RESPONSE_MAX_BYTES
 from lambdabox.protocol import events as ev
 from lambdabox.protocol import extensions_api, runtime_api
 from lambdabox.protocol.events import Call
-from lambdabox.protocol.payloads import go_json
 from lambdabox.protocol.runtime_api import ACCEPTED_BODY, JSON_HEADERS, RuntimeRequest
+from lambdabox.servers.telemetry import accept_subscription, subscription_request
 
 ERROR_BODY_MAX_BYTES = RESPONSE_MAX_BYTES
 _MODE = "lambda-runtime-function-response-mode"
 _ERROR_TYPE = "lambda-runtime-function-error-type"
 _ERROR_BODY = "lambda-runtime-function-error-body"
-
-_NOT_SUPPORTED = {
-    "/2022-07-01/telemetry": ("Telemetry.NotSupported", "Telemetry API is not supported"),
-    "/2020-08-15/logs": ("Logs.NotSupported", "Logs API is not supported"),
-}
 
 
 async def open_runtime_api(environment: Environment, *, host: str = "127.0.0.1", port: int = 0) -> RuntimeApi:
@@ -79,9 +71,8 @@ class RuntimeApi:
             self._routes[route.request](exchange, route.request_id)
         elif exchange.path.startswith(extensions_api.BASE):
             self._extension_request(exchange)
-        elif exchange.path in _NOT_SUPPORTED and exchange.method == "PUT":
-            error_type, message = _NOT_SUPPORTED[exchange.path]
-            exchange.respond(202, JSON_HEADERS, go_json({"errorType": error_type, "errorMessage": message}) + b"\n")
+        elif subscription_request(self._environment, exchange):
+            return
         elif route == 405:
             exchange.respond(405)
         else:
@@ -217,7 +208,9 @@ class RuntimeApi:
         cast("Exchange", call).respond(200, headers, extensions_api.invoke_event(invocation, deadline_ms))
 
     def answer_extension_shutdown(self, call: Call, reason: str, deadline_ms: int) -> None:
-        cast("Exchange", call).respond(200, JSON_HEADERS, extensions_api.shutdown_event(reason, deadline_ms))
+        exchange = cast("Exchange", call)
+        exchange.watch_peer(lambda: self._environment.handle(ev.PeerLeft(exchange)))
+        exchange.respond(200, JSON_HEADERS, extensions_api.shutdown_event(reason, deadline_ms))
 
     def accept(self, call: Call) -> None:
         # A runtime that has sent its next poll along does not wait for this answer: one write serves both.
@@ -232,6 +225,9 @@ class RuntimeApi:
             account_id=function.account_id if with_account_id else None,
         )
         cast("Exchange", call).respond(200, (*JSON_HEADERS, ("Lambda-Extension-Identifier", identifier)), body)
+
+    def accept_subscription(self, call: Call) -> None:
+        accept_subscription(cast("Exchange", call))
 
     def refuse(self, call: Call, status: int, error_type: str, message: str) -> None:
         cast("Exchange", call).respond(status, JSON_HEADERS, runtime_api.error_body(error_type, message))

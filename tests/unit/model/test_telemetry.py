@@ -137,6 +137,74 @@ INIT_RECORD = {"initializationType": "on-demand", "phase": "init", "status": "su
             "platform.extension",
             {"name": "c", "state": "Exited", "events": [], "errorType": "E"},
         ),
+        (t.InitRuntimeDone(**INIT, spans=(SPAN,)), "platform.initRuntimeDone", INIT_RECORD | SPANS),
+        (
+            t.InitReport(**INIT, duration_ms=1.5, spans=(SPAN,)),
+            "platform.initReport",
+            INIT_RECORD | {"metrics": {"durationMs": 1.5}} | SPANS,
+        ),
+        (
+            t.TelemetrySubscription(name="c", types=("platform", "function")),
+            "platform.telemetrySubscription",
+            {"name": "c", "state": "Subscribed", "types": ["platform", "function"]},
+        ),
+        (
+            t.LogsSubscription(name="c", types=("platform",)),
+            "platform.logsSubscription",
+            {"name": "c", "state": "Subscribed", "types": ["platform"]},
+        ),
+        (
+            t.LogsDropped(dropped_bytes=7, dropped_records=2, reason="slow"),
+            "platform.logsDropped",
+            {"droppedBytes": 7, "droppedRecords": 2, "reason": "slow"},
+        ),
+        (
+            t.RestoreStart(function_name="f", function_version="7", instance_id="s", instance_max_memory=1),
+            "platform.restoreStart",
+            {"functionName": "f", "functionVersion": "7", "instanceId": "s", "instanceMaxMemory": 1},
+        ),
+        (
+            t.RestoreStart(
+                function_name="f",
+                function_version="7",
+                instance_id="s",
+                instance_max_memory=1,
+                runtime_version="java:21.v1",
+                runtime_version_arn="arn:r",
+            ),
+            "platform.restoreStart",
+            {
+                "functionName": "f",
+                "functionVersion": "7",
+                "runtimeVersion": "java:21.v1",
+                "runtimeVersionArn": "arn:r",
+                "instanceId": "s",
+                "instanceMaxMemory": 1,
+            },
+        ),
+        (t.RestoreRuntimeDone(status="success"), "platform.restoreRuntimeDone", {"status": "success"}),
+        (
+            t.RestoreRuntimeDone(status="error", error_type="E", spans=(SPAN,)),
+            "platform.restoreRuntimeDone",
+            {"status": "error", "errorType": "E"} | SPANS,
+        ),
+        (
+            t.RestoreReport(status="success", duration_ms=1.5),
+            "platform.restoreReport",
+            {"status": "success", "metrics": {"durationMs": 1.5}},
+        ),
+        (
+            t.RestoreReport(status="error", duration_ms=1.5, error_type="E", spans=(SPAN,)),
+            "platform.restoreReport",
+            {"status": "error", "errorType": "E", "metrics": {"durationMs": 1.5}} | SPANS,
+        ),
+        (t.End(request_id="r1"), "platform.end", {"requestId": "r1"}),
+        (t.Fault(request_id="r1", status="timeout"), "platform.fault", "RequestId: r1 Status: timeout"),
+        (
+            t.Fault(request_id="r1", status="error", error_type="Runtime.ExitError"),
+            "platform.fault",
+            "RequestId: r1 Status: error\tErrorType: Runtime.ExitError",
+        ),
     ],
 )
 def test_records(record: Any, kind: str, found: dict[str, Any]) -> None:

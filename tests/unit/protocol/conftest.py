@@ -10,7 +10,8 @@ from lambdabox.model.invocation import Invocation
 from lambdabox.model.moment import Now
 from lambdabox.protocol import effects as fx
 from lambdabox.protocol import events as ev
-from lambdabox.protocol.machine import RUNTIME, EnvironmentMachine, EnvironmentProfile
+from lambdabox.protocol.concurrent_machine import machine_for
+from lambdabox.protocol.machine import RUNTIME, EnvironmentProfile
 from lambdabox.protocol.states import Phase
 
 WALL = 1_790_000_000.0
@@ -20,7 +21,7 @@ class World:
     """One machine, its clock, and everything it ever wanted."""
 
     def __init__(self, **profile: Any) -> None:
-        self.machine = EnvironmentMachine(EnvironmentProfile(function_name="orders", **profile))
+        self.machine = machine_for(EnvironmentProfile(function_name="orders", **profile))
         self.time = 0.0
         self.history: list[fx.Effect] = []
         self.identifiers: dict[str, str] = {}
@@ -72,6 +73,20 @@ class World:
 
     def extension_fail(self, name: str, *, in_init: bool, after: float = 0.0) -> tuple[fx.Effect, ...]:
         return self.tell(ev.ExtensionFailed(f"{name} error", self.identifiers[name], in_init, "Extension.Sad"), after=after)
+
+    def subscribe(self, name: str, *types: str, api: str = "telemetry", body: str = "body") -> tuple[fx.Effect, ...]:
+        event = ev.TelemetrySubscribed("subscribe", self.identifiers.get(name, name), api, types, "2022-12-13", body)
+        return self.tell(event)
+
+    def spawn(self, name: str = RUNTIME, *, is_runtime: bool = True, after: float = 0.0) -> tuple[fx.Effect, ...]:
+        return self.tell(ev.ProcessSpawned(name, is_runtime), after=after)
+
+    def restore_poll(self, call: str = "restore next", *, after: float = 0.0) -> tuple[fx.Effect, ...]:
+        return self.tell(ev.RuntimePolledRestore(call), after=after)
+
+    def restore_error(self, call: str = "restore error", *, after: float = 0.0) -> tuple[fx.Effect, ...]:
+        event = ev.RuntimeRestoreFailed(call, b'{"errorType":"R"}', "application/json", "Runtime.AfterRestoreError")
+        return self.tell(event, after=after)
 
     def exit(self, name: str = RUNTIME, code: int | None = None, *, after: float = 0.0, **more: Any) -> tuple[fx.Effect, ...]:
         return self.tell(ev.ProcessExited(name, code, **more), after=after)

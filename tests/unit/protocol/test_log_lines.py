@@ -7,13 +7,21 @@ from typing import Any
 import pytest
 
 from lambdabox.model.telemetry import (
+    End,
     ExtensionState,
+    Fault,
     InitReport,
     InitRuntimeDone,
     InitStart,
     InvocationReport,
+    LogsDropped,
+    LogsSubscription,
+    RestoreReport,
+    RestoreRuntimeDone,
+    RestoreStart,
     RuntimeDone,
     Start,
+    TelemetrySubscription,
 )
 from lambdabox.protocol.log_lines import text_lines
 
@@ -38,6 +46,10 @@ def init_start(**more: Any) -> InitStart:
 def init_report(**more: Any) -> InitReport:
     facts: dict[str, Any] = {"initialization_type": "on-demand", "phase": "init", "status": "success", "duration_ms": 1882.549}
     return InitReport(**(facts | more))
+
+
+def restore_start(**more: Any) -> RestoreStart:
+    return RestoreStart(function_name="f", function_version="1", instance_id="", instance_max_memory=1, **more)
 
 
 REPORT = "END RequestId: r1\nREPORT RequestId: r1\tDuration: 2.46 ms\tBilled Duration: 417 ms\tMemory Size: 1024 MB\tMax Memory Used: 95 MB\t"
@@ -82,6 +94,33 @@ REPORT = "END RequestId: r1\nREPORT RequestId: r1\tDuration: 2.46 ms\tBilled Dur
         ),
         (InitRuntimeDone(initialization_type="on-demand", phase="init", status="success"), ""),
         (RuntimeDone(request_id="r1", status="success", duration_ms=1.0), ""),
+        (
+            report(restore_duration_ms=511.254, billed_restore_duration_ms=303),
+            f"{REPORT}Restore Duration: 511.25 ms\tBilled Restore Duration: 303 ms\t\n",
+        ),
+        (
+            TelemetrySubscription(name="collector", types=("platform", "function")),
+            "TELEMETRY\tName: collector\tState: Subscribed\tTypes: [Platform, Function]\n",
+        ),
+        (
+            LogsSubscription(name="collector", types=("platform",)),
+            "LOGS\tName: collector\tState: Subscribed\tTypes: [Platform]\n",
+        ),
+        (restore_start(), ""),
+        (
+            restore_start(runtime_version="java:21.v1", runtime_version_arn="arn:r"),
+            "RESTORE_START Runtime Version: java:21.v1\tRuntime Version ARN: arn:r\n",
+        ),
+        (RestoreReport(status="success", duration_ms=511.25), "RESTORE_REPORT Restore Duration: 511.25 ms\n"),
+        (RestoreReport(status="timeout", duration_ms=1.0), "RESTORE_REPORT Restore Duration: 1.00 ms\tStatus: timeout\n"),
+        (
+            RestoreReport(status="error", duration_ms=1.0, error_type="E"),
+            "RESTORE_REPORT Restore Duration: 1.00 ms\tStatus: error\tError Type: E\n",
+        ),
+        (RestoreRuntimeDone(status="success"), ""),
+        (LogsDropped(dropped_bytes=1, dropped_records=1), ""),
+        (End(request_id="r1"), ""),
+        (Fault(request_id="r1", status="timeout"), ""),
     ],
 )
 def test_lines(record: Any, text: str) -> None:

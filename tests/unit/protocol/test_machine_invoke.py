@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -371,16 +372,83 @@ def test_a_closed_environment_cannot_be_invoked(world: Any) -> None:
         world.invoke()
 
 
+# -- the invocation id ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def numbered(new_world: Any) -> Any:
+    """An environment that sends invocation ids, with an invocation under way."""
+    world = new_world(sends_invocation_id=True, instance_id="stream").boot()
+    world.invoke()
+    return world
+
+
+def test_no_invocation_id_unless_wanted(idle: Any) -> None:
+    assert idle.one(fx.AnswerNext, idle.invoke()).invocation_id is None
+    assert idle.wanted(fx.CompleteInvocation, idle.respond(invocation_id="whatever"))
+
+
+def test_the_answer_to_the_latest_delivery_counts(numbered: Any) -> None:
+    first = numbered.one(fx.AnswerNext).invocation_id
+    assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", first)
+    second = numbered.one(fx.AnswerNext, numbered.poll("again")).invocation_id
+    assert second != first
+    for out in (
+        numbered.respond(invocation_id=first),
+        numbered.tell(ev.ResponseBegan("response", "r1", invocation_id=first)),
+        numbered.tell(ev.RuntimeFailed("response", "r1", b"", "text/plain", "Runtime.X", invocation_id=first)),
+    ):
+        assert out == (fx.Refuse("response", 410, "InvokeTimeout", "Invoke timeout"),)
+    assert numbered.one(fx.CompleteInvocation, numbered.respond(invocation_id=second))
+
+
+def test_an_answer_without_an_invocation_id_counts(numbered: Any) -> None:
+    assert numbered.wanted(fx.CompleteInvocation, numbered.respond())
+
+
+def test_a_retried_invocation_has_a_new_invocation_id(numbered: Any) -> None:
+    first = numbered.one(fx.AnswerNext).invocation_id
+    numbered.respond()
+    numbered.poll()
+    assert numbered.one(fx.AnswerNext, numbered.invoke()).invocation_id != first
+
+
+# -- errors over the limit --------------------------------------------------------------------------------------------
+
+
+def test_an_error_over_the_limit_is_an_answer_that_is_too_large(idle: Any) -> None:
+    idle.invoke()
+    out = idle.tell(ev.RuntimeFailed("error", "r1", b"x", "application/json", "Runtime.X", 6_291_557))
+    assert idle.one(fx.Refuse, out).status == 413
+    done = idle.one(fx.CompleteInvocation, out)
+    assert (done.status, done.error_type) == ("error", "Function.ResponseSizeTooLarge")
+    assert idle.one(fx.FinishInvocation, idle.poll()).error_type == "Function.ResponseSizeTooLarge"
+
+
+def test_an_error_at_the_limit_is_passed_on(idle: Any) -> None:
+    idle.invoke()
+    out = idle.tell(ev.RuntimeFailed("error", "r1", b"x", "application/json", "Runtime.X", 6_291_556))
+    assert idle.one(fx.CompleteInvocation, out).payload == b"x"
+
+
 # -- freezing ---------------------------------------------------------------------------------------------------------
 
 
 def test_an_idle_environment_freezes_and_is_thawed_before_it_is_asked(new_world: Any) -> None:
     world = new_world(freezes=True).boot()
-    assert world.history[-2:] == [fx.AVAILABLE, fx.FREEZE]
+    assert world.history[-2:] == [fx.AVAILABLE, fx.Freeze()]
     out = world.invoke()
     assert out[0] == fx.THAW
     world.respond()
-    assert world.poll()[-1] == fx.FREEZE
+    assert world.poll()[-1] == fx.Freeze(epoch=1)
+    assert world.machine.freeze_epoch == 1
+
+
+def test_a_freeze_that_was_decided_before_work_came_is_told_by_its_epoch(new_world: Any) -> None:
+    world = new_world(freezes=True).boot()
+    decided = world.one(fx.Freeze)
+    world.invoke()
+    assert decided.epoch != world.machine.freeze_epoch
 
 
 def test_an_environment_does_not_freeze_when_something_waits(new_world: Any) -> None:
@@ -388,7 +456,7 @@ def test_an_environment_does_not_freeze_when_something_waits(new_world: Any) -> 
     world.invoke("r1")
     world.invoke("r2")
     world.respond("r1")
-    assert fx.FREEZE not in world.poll()
+    assert not world.wanted(fx.Freeze, world.poll())
 
 
 @pytest.mark.parametrize("end", ["shutdown", "exit", "memory"])

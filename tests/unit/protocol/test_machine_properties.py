@@ -12,13 +12,15 @@ from lambdabox.errors import LocalProtocolError
 from lambdabox.model.invocation import Invocation
 from lambdabox.protocol import effects as fx
 from lambdabox.protocol import events as ev
-from lambdabox.protocol.machine import EnvironmentMachine
+from lambdabox.protocol.concurrent_machine import ConcurrentMachine, machine_for
+from lambdabox.protocol.machine import EnvironmentProfile
 from lambdabox.protocol.states import Phase
 
 OUTER = ("a", "b")
 NAMES = ("runtime", *OUTER, "inner", "ghost")
 REQUESTS = ("current", "r1", "r2", "nonsense")
-ANSWERS = (fx.AnswerNext, fx.AnswerExtensionInvoke, fx.AnswerExtensionShutdown, fx.Accept, fx.AcceptRegistration, fx.Refuse)
+EVENTS = (fx.AnswerNext, fx.AnswerRestore, fx.AnswerExtensionInvoke, fx.AnswerExtensionShutdown)
+ANSWERS = (*EVENTS, fx.Accept, fx.AcceptRegistration, fx.AcceptSubscription, fx.Refuse)
 
 # Each step is a word and what goes with it; the driver makes it an event, so that a failing example reads as a story.
 STEPS = st.one_of(
@@ -37,6 +39,14 @@ STEPS = st.one_of(
     ),
     st.tuples(st.just("extension next"), st.sampled_from(NAMES[1:])),
     st.tuples(st.just("extension error"), st.tuples(st.sampled_from(NAMES[1:]), st.booleans())),
+    st.tuples(
+        st.just("subscribe"), st.tuples(st.sampled_from(NAMES[1:]), st.sampled_from(["telemetry", "logs"]), st.sampled_from("xy"))
+    ),
+    st.tuples(st.just("spawn"), st.sampled_from(NAMES)),
+    st.tuples(st.just("restore"), st.none()),
+    st.tuples(st.just("restore next"), st.none()),
+    st.tuples(st.just("restore error"), st.none()),
+    st.tuples(st.just("peer left"), st.none()),
     st.tuples(st.just("launch failed"), st.sampled_from(NAMES)),
     st.tuples(st.just("exit"), st.tuples(st.sampled_from(NAMES), st.sampled_from([0, 1, None]))),
     st.tuples(st.just("memory"), st.none()),
@@ -58,10 +68,9 @@ LIKELY = st.one_of(
 class Driver:
     """Plays a story to a machine and checks every promise after every step."""
 
-    def __init__(self, *, freezes: bool, outer: tuple[str, ...]) -> None:
-        from lambdabox.protocol.machine import EnvironmentProfile
-
-        self.machine = EnvironmentMachine(EnvironmentProfile(function_name="f", freezes=freezes, external_extensions=outer))
+    def __init__(self, *, freezes: bool, outer: tuple[str, ...], **profile: Any) -> None:
+        self.machine = machine_for(EnvironmentProfile(function_name="f", freezes=freezes, external_extensions=outer, **profile))
+        self.told_shutdown: Any = None
         self.time = 0.0
         self.calls = 0
         self.answered: set[Any] = set()
@@ -87,13 +96,18 @@ class Driver:
         from lambdabox.model.moment import Now
 
         machine = self.machine
+        epoch = machine.freeze_epoch
         state = (machine.phase, machine.runtime, machine.flight, len(machine.waiting))
         try:
             out = machine.handle(event, Now(self.time, 1_790_000_000 + self.time))
         except LocalProtocolError:
+            if isinstance(event, ev.ProcessSpawned):
+                assert not machine.profile.self_started
+                return
             assert isinstance(event, ev.InvokeRequested)
             assert machine.phase in (Phase.SHUTTING_DOWN, Phase.CLOSED)
             return
+        assert machine.freeze_epoch == epoch + sum(isinstance(effect, fx.Thaw) for effect in out)
         if isinstance(event, ev.InvokeRequested):
             self.accepted.append(event.invocation.request_id)
         for effect in out:
@@ -108,7 +122,11 @@ class Driver:
         if isinstance(effect, ANSWERS):
             assert effect.call not in self.answered, "a call is answered once"
             self.answered.add(effect.call)
-        if isinstance(effect, fx.AnswerNext | fx.AnswerExtensionInvoke | fx.AnswerExtensionShutdown):
+        if isinstance(effect, fx.AnswerExtensionShutdown):
+            self.told_shutdown = effect.call
+        if isinstance(effect, fx.StartProcess):
+            assert not self.machine.profile.self_started
+        if isinstance(effect, EVENTS):
             assert effect.call in self.parked, "only a poll is answered with an event"
             assert not self.is_frozen
         if isinstance(effect, fx.Kill | fx.Terminate | fx.ClearSandbox):
@@ -135,14 +153,24 @@ class Driver:
         assert len(set(self.finished)) == len(self.finished)
         assert machine.is_frozen is self.is_frozen
         assert (machine.phase is Phase.CLOSED) is self.is_closed
-        if machine.phase is Phase.INVOKE:
-            assert machine.flight is not None
-        elif machine.phase is not Phase.INIT:
+        assert (machine.restore is not None) is (machine.phase is Phase.RESTORE)
+        running = [] if machine.flight is None else [machine.flight]
+        if isinstance(machine, ConcurrentMachine):
             assert machine.flight is None
-        if machine.phase in (Phase.CREATED, Phase.IDLE, Phase.DORMANT, Phase.CLOSED):
-            assert not machine.waiting
+            running = list(machine.flights.values())
+            assert len(running) <= machine.profile.max_concurrency
+            assert len(machine._parked) <= machine.profile.max_concurrency
+            assert not (machine.waiting and machine._parked and machine.phase is Phase.IDLE)
+            assert machine.phase in (Phase.INVOKE, Phase.CLOSED) or not running
+        if machine.phase is Phase.INVOKE:
+            assert running
+        elif machine.phase not in (Phase.INIT, Phase.RESTORE):
+            assert not running
+        if machine.phase in (Phase.CREATED, Phase.SNAPSHOT, Phase.IDLE, Phase.DORMANT, Phase.CLOSED):
+            may_wait = isinstance(machine, ConcurrentMachine) or machine.profile.self_started
+            assert may_wait or not machine.waiting
             assert machine.deadline is None
-            assert sorted(self.finished) == sorted(self.accepted)
+            assert len(self.finished) + len(machine.waiting) == len(self.accepted)
 
     def step(self, word: str, detail: Any) -> None:  # one branch a word
         self.time += 0.01
@@ -154,6 +182,22 @@ class Driver:
             )
         elif word == "init":
             self.tell(ev.InitRequested())
+        elif word == "subscribe":
+            name, api, body = detail
+            identifier = self.identifiers.get(name, "unknown")
+            self.tell(ev.TelemetrySubscribed(self.call(), identifier, api, ("platform",), "2022-12-13", body))
+        elif word == "spawn":
+            self.tell(ev.ProcessSpawned(detail, detail == "runtime"))
+        elif word == "restore":
+            self.tell(ev.RestoreRequested())
+        elif word == "restore next":
+            call = self.call()
+            self.parked.add(call)
+            self.tell(ev.RuntimePolledRestore(call))
+        elif word == "restore error":
+            self.tell(ev.RuntimeRestoreFailed(self.call(), b"{}", "application/json", "Runtime.X"))
+        elif word == "peer left":
+            self.tell(ev.PeerLeft(self.told_shutdown))
         elif word in ("next", "extension next"):
             call = self.call()
             self.parked.add(call)
@@ -201,6 +245,8 @@ class Driver:
                 self.step("register", (name, ("INVOKE", "SHUTDOWN")))
                 self.step("extension next", name)
             self.step("next", None)
+            if self.machine.profile.max_concurrency > 1:
+                self.step("next", None)
         else:
             self.tell(ev.ShutdownRequested(detail))
 
@@ -226,6 +272,30 @@ class Driver:
 )
 def test_promises_hold_whatever_happens(freezes: bool, outer: tuple[str, ...], story: list[tuple[str, Any]]) -> None:
     driver = Driver(freezes=freezes, outer=outer)
+    for word, detail in story:
+        driver.step(word, detail)
+    driver.end()
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.fixed_dictionaries(
+        {
+            "freezes": st.booleans(),
+            "outer": st.sampled_from([(), OUTER[:1], OUTER]),
+            "self_started": st.booleans(),
+            "external_by_default": st.booleans(),
+            "extension_ready_timeout": st.sampled_from([None, 0.1]),
+            "initialization_type": st.sampled_from(["on-demand", "snap-start"]),
+            "max_concurrency": st.sampled_from([1, 2, 3]),
+            "sends_invocation_id": st.booleans(),
+            "init_timeout": st.sampled_from([10.0, math.inf]),
+        }
+    ),
+    st.lists(st.one_of(STEPS, LIKELY, LIKELY), max_size=40),
+)
+def test_promises_hold_in_every_mode(profile: dict[str, Any], story: list[tuple[str, Any]]) -> None:
+    driver = Driver(**profile)
     for word, detail in story:
         driver.step(word, detail)
     driver.end()

@@ -19,7 +19,29 @@ from lambdabox.protocol.states import (
     transition_refused,
 )
 
-SERVED = (RuntimeCall.NEXT, RuntimeCall.RESPONSE, RuntimeCall.ERROR, RuntimeCall.INIT_ERROR)
+MODES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "self-started": {"self_started": True, "external_by_default": True},
+    "snap-start": {"initialization_type": "snap-start"},
+    "numbered": {"sends_invocation_id": True},
+}
+
+
+@pytest.fixture(params=list(MODES))
+def mode(request: Any) -> dict[str, Any]:
+    """What a profile says beside the name."""
+    return MODES[request.param]
+
+
+@pytest.fixture
+def invoked(new_world: Any, mode: dict[str, Any]) -> Any:
+    """An invocation is under way."""
+    world = new_world(**mode)
+    world.tell(ev.InitRequested())
+    world.poll()
+    world.invoke()
+    assert world.is_in(Phase.INVOKE)
+    return world
 
 
 def test_every_state_has_a_row() -> None:
@@ -53,33 +75,54 @@ def call_event(call: RuntimeCall, request_id: str = "r1") -> Any:
         return ev.RuntimeResponded("walk", request_id, b"1", 1)
     if call is RuntimeCall.ERROR:
         return ev.RuntimeFailed("walk", request_id, b"1", "application/json", "Runtime.Unknown")
+    if call is RuntimeCall.RESTORE_NEXT:
+        return ev.RuntimePolledRestore("walk")
+    if call is RuntimeCall.RESTORE_ERROR:
+        return ev.RuntimeRestoreFailed("walk", b"{}", "application/json", "Runtime.Unknown")
     return ev.RuntimeInitFailed("walk", b"{}", "application/json", "Runtime.Unknown")
 
 
-@pytest.mark.parametrize("call", SERVED)
+@pytest.mark.parametrize("call", list(RuntimeCall))
 @pytest.mark.parametrize("state", list(RuntimeState))
-def test_walk_the_runtime_table(idle: Any, state: RuntimeState, call: RuntimeCall) -> None:
+def test_walk_the_runtime_table(invoked: Any, state: RuntimeState, call: RuntimeCall) -> None:
     """With an active id, so that the id check lets everything through to the table."""
-    idle.invoke()
-    machine = idle.machine
+    machine = invoked.machine
     machine.runtime = state
-    before = (machine.phase, machine.flight, list(machine._parked), machine.deadline)
-    out = idle.tell(call_event(call))
+    before = (machine.phase, machine.flight, list(machine._parked), machine._parked_restore, machine.deadline)
+    out = invoked.tell(call_event(call))
     if call in RUNTIME_TABLE[state]:
-        assert not idle.wanted(fx.Refuse, out)
+        assert not invoked.wanted(fx.Refuse, out)
         return
     assert out == (fx.Refuse("walk", 403, "InvalidStateTransition", transition_refused(state, call, "runtime")),)
     assert machine.runtime is state
-    assert (machine.phase, machine.flight, list(machine._parked), machine.deadline) == before
+    assert (machine.phase, machine.flight, list(machine._parked), machine._parked_restore, machine.deadline) == before
 
 
 @pytest.mark.parametrize("call", [RuntimeCall.RESPONSE, RuntimeCall.ERROR])
 @pytest.mark.parametrize("state", list(RuntimeState))
-def test_the_id_is_checked_before_the_state(idle: Any, state: RuntimeState, call: RuntimeCall) -> None:
-    idle.invoke()
-    idle.machine.runtime = state
-    assert idle.tell(call_event(call, "other")) == (fx.Refuse("walk", 400, "InvalidRequestID", "Invalid request ID"),)
-    assert idle.machine.runtime is state
+def test_the_id_is_checked_before_the_state(invoked: Any, state: RuntimeState, call: RuntimeCall) -> None:
+    invoked.machine.runtime = state
+    assert invoked.tell(call_event(call, "other")) == (fx.Refuse("walk", 400, "InvalidRequestID", "Invalid request ID"),)
+    assert invoked.machine.runtime is state
+
+
+@pytest.mark.parametrize("call", list(RuntimeCall))
+@pytest.mark.parametrize("state", [RuntimeState.STARTED, RuntimeState.INIT_ERROR, RuntimeState.READY])
+def test_walk_the_states_of_a_runtime_with_several_workers(new_world: Any, state: RuntimeState, call: RuntimeCall) -> None:
+    """Answers belong to invocations, not to the runtime's state; everything else goes by the same table."""
+    world = new_world(max_concurrency=2)
+    world.tell(ev.InitRequested())
+    if state is not RuntimeState.STARTED:
+        world.poll() if state is RuntimeState.READY else world.init_error()
+    phase = world.machine.phase
+    out = world.tell(call_event(call))
+    if call in (RuntimeCall.RESPONSE, RuntimeCall.ERROR):
+        assert out == (fx.Refuse("walk", 400, "InvalidRequestID", "Invalid request ID"),)
+    elif call in RUNTIME_TABLE[state]:
+        assert not world.wanted(fx.Refuse, out)
+    else:
+        assert out == (fx.Refuse("walk", 403, "InvalidStateTransition", transition_refused(state, call, "runtime")),)
+        assert (world.machine.runtime, world.machine.phase) == (state, phase)
 
 
 @pytest.mark.parametrize("call", [RuntimeCall.RESPONSE, RuntimeCall.ERROR])
@@ -96,8 +139,12 @@ EXTENSION_CALLS = {
 
 @pytest.mark.parametrize("call", list(EXTENSION_CALLS))
 @pytest.mark.parametrize("phase", list(ExtensionPhase))
-def test_walk_the_extension_table(new_world: Any, phase: ExtensionPhase, call: ExtensionCall) -> None:
-    world = new_world().boot(inner=("INVOKE",))
+def test_walk_the_extension_table(new_world: Any, mode: dict[str, Any], phase: ExtensionPhase, call: ExtensionCall) -> None:
+    world = new_world(**mode)
+    world.tell(ev.InitRequested())
+    world.register("inner", "INVOKE")
+    world.extension_poll("inner")
+    world.poll()
     world.invoke()
     extension = world.machine.extensions["inner"]
     extension.phase, parked = phase, extension.parked

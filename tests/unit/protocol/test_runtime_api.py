@@ -12,7 +12,6 @@ from lambdabox.protocol.runtime_api import (
     Route,
     RuntimeRequest,
     error_body,
-    error_cause,
     error_document,
     init_error_content_type,
     next_headers,
@@ -118,19 +117,25 @@ def test_an_init_error_is_json_or_bytes(body: bytes, found: str) -> None:
     assert init_error_content_type(body) == found
 
 
-@pytest.mark.parametrize(
-    ("header", "is_kept"),
-    [
-        ('{"exceptions":[{"message":"m"}]}', True),
-        ('{"message":"m"}', True),
-        ('{"paths":["a"]}', True),
-        ('{"working_directory":"/"}', False),
-        ("[]", False),
-        ("{", False),
-        ("", False),
-        (None, False),
-        ('{"message":"' + "m" * 65_536 + '"}', False),
-    ],
-)
-def test_error_causes(header: str | None, is_kept: bool) -> None:
-    assert error_cause(header) == (header if is_kept else None)
+RESTORES = [
+    ("GET", f"{BASE}/runtime/restore/next", Route(RuntimeRequest.RESTORE_NEXT)),
+    ("POST", f"{BASE}/runtime/restore/error", Route(RuntimeRequest.RESTORE_ERROR)),
+    ("POST", f"{BASE}/runtime/restore/next", 405),
+    ("GET", f"{BASE}/runtime/restore/error", 405),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "found"), RESTORES)
+def test_restore_endpoints_are_there_in_snap_start_environments(method: str, path: str, found: Any) -> None:
+    assert route(method, path, is_snap_start=True) == found
+
+
+@pytest.mark.parametrize(("method", "path", "found"), RESTORES)
+def test_restore_endpoints_are_unknown_elsewhere(method: str, path: str, found: Any) -> None:
+    assert route(method, path) == 404
+
+
+def test_the_invocation_id_is_a_header_when_there_is_one() -> None:
+    invocation = Invocation(request_id="r1", payload=b"", invoked_function_arn="arn")
+    assert ("Lambda-Runtime-Invocation-Id", "i1") in next_headers(invocation, 1, "i1")
+    assert "Lambda-Runtime-Invocation-Id" not in dict(next_headers(invocation, 1))

@@ -1,0 +1,114 @@
+"""Waiting until something is true, awoken by what happens and never by a clock."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from lambdabox.errors import WaitTimeoutError
+
+WAIT_SECONDS = 5.0
+"""How long a waiter waits when it is not told."""
+
+Predicate = Callable[[], Any]
+"""What is waited for: true when it returns, or when what it returns is awaited and gives, something true."""
+
+
+class Waiters:
+    """Who waits for what. `changed` is to be called after everything that may have made something true.
+
+    A predicate that returns a value is asked on the spot, so that not even a moment that passes at once is missed; one that has
+    to be awaited is asked as soon as its waiter has its turn.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[asyncio.Future[None], Predicate | None] = {}
+
+    def changed(self) -> None:
+        """Ask the predicates."""
+        if not self._waiting:
+            return
+        for future, predicate in tuple(self._waiting.items()):
+            if future.done():
+                continue
+            try:
+                if predicate is None or predicate():
+                    future.set_result(None)
+            except Exception as error:  # noqa: BLE001 - a predicate's error is its waiter's
+                future.set_exception(error)
+
+    async def wait(self, predicate: Predicate, timeout: float | None, describe: Callable[[], tuple[str, str]]) -> None:
+        """Return when `predicate` is true. Raises WaitTimeoutError with what was waited for and the present state: `describe` tells both."""
+        limit = asyncio.timeout(timeout)
+        try:
+            async with limit:
+                value = predicate()
+                if not inspect.isawaitable(value):
+                    if not value:
+                        await self._next(predicate)
+                    return
+                while True:
+                    # In place before the answer is awaited: what happens meanwhile is not missed.
+                    change = self._enter(None)
+                    try:
+                        if await value:
+                            return
+                        await change
+                    finally:
+                        del self._waiting[change]
+                    value = predicate()
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            waited_for, state = describe()
+            assert timeout is not None
+            raise WaitTimeoutError(waited_for, timeout, state=state) from error
+
+    async def _next(self, predicate: Predicate) -> None:
+        change = self._enter(predicate)
+        try:
+            await change
+        finally:
+            del self._waiting[change]
+
+    def _enter(self, predicate: Predicate | None) -> asyncio.Future[None]:
+        change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[change] = predicate
+        return change
+
+
+def described(predicate: Predicate) -> str:
+    """What a predicate says of itself: its name, or its source where it is a lambda."""
+    name = getattr(predicate, "__name__", None) or type(predicate).__name__
+    if name != "<lambda>":
+        return f"{name}()"
+    try:
+        source = " ".join(inspect.getsource(predicate).split())
+    except (OSError, TypeError, SyntaxError):
+        return "the condition"
+    _, _, after = source.partition("lambda")
+    body = after.partition(":")[2].strip()
+    return _expression(body) or "the condition"
+
+
+def _expression(text: str) -> str:
+    """The expression that a text begins with: up to the bracket or comma that belongs to whoever called."""
+    depth = 0
+    quote = ""
+    for index, letter in enumerate(text):
+        if quote:
+            if letter == quote:
+                quote = ""
+        elif letter in "\"'":
+            quote = letter
+        elif letter in "([{":
+            depth += 1
+        elif letter in ")]}":
+            depth -= 1
+            if depth < 0:
+                return text[:index].strip()
+        elif letter == "," and depth == 0:
+            return text[:index].strip()
+    return text.strip()
