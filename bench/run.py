@@ -24,8 +24,10 @@ from pathlib import Path
 # The folder of a script comes first on the path; there, profile.py would hide the standard library's module of that name.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from bench import scenarios, setup, systems  # noqa: E402
-from bench.scenarios import ROWS, Row  # noqa: E402
+from bench import scenarios, setup, simulator_scenarios, systems  # noqa: E402
+from bench.scenarios import Row  # noqa: E402
+
+ROWS = (*scenarios.ROWS, *simulator_scenarios.ROWS)
 
 RESULTS = systems.BENCH / "RESULTS.md"
 FIGURES = systems.BENCH / "results.json"
@@ -203,7 +205,7 @@ def versions(known: dict[str, dict[str, str]]) -> dict[str, str]:
         if commit.returncode == 0:
             state = commit.stdout.strip() + (" and uncommitted changes" if changed.stdout.strip() else "")
             found["lambdabox"] = f"{found.get('lambdabox', '')} ({state})".strip()
-    for peer, label in (("rie", "RIE"), ("awslambdaric", "awslambdaric")):
+    for peer, label in (("rie", "RIE"), ("awslambdaric", "awslambdaric"), ("lambda-simulator", "lambda-simulator")):
         found[label] = known[peer].get("version") or f"cannot be had: {known[peer]['missing']}"
     for package in ("serverless", "serverless-offline"):
         found[package] = known["serverless"].get(package) or f"cannot be had: {known['serverless']['missing']}"

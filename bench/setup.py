@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -25,6 +26,7 @@ RIE = PEERS / "aws-lambda-rie"
 RIC = PEERS / "ric"
 NODE = PEERS / "node"
 TOOLS = PEERS / "tools"
+SIMULATOR = PEERS / "simulator" / "release" / "simulator_peer"
 STATE = PEERS / "peers.json"
 
 
@@ -117,6 +119,20 @@ def get_node() -> dict[str, str]:
     return {"version": ", ".join(f"{name} {version}" for name, version in versions.items()), **versions}
 
 
+def get_simulator() -> dict[str, str]:
+    """The Rust crate lambda-simulator in a program of ours (bench/simulator_peer), built without a lock file."""
+    cargo = shutil.which("cargo") or shutil.which("cargo", path=str(Path.home() / ".cargo" / "bin"))
+    if cargo is None:
+        raise CannotBeHad("cargo is not on PATH")
+    copy = PEERS / "simulator_peer"
+    shutil.copytree(BENCH / "simulator_peer", copy, dirs_exist_ok=True)
+    run(cargo, "build", "--quiet", "--release", cwd=copy, env={**os.environ, "CARGO_TARGET_DIR": str(SIMULATOR.parent.parent)})
+    for package in tomllib.loads((copy / "Cargo.lock").read_text())["package"]:
+        if package["name"] == "lambda-simulator":
+            return {"version": package["version"]}
+    raise CannotBeHad("lambda-simulator is not among the crates that were built")
+
+
 def get_py_spy() -> dict[str, str]:
     """A sampling profiler for bench/profile.py; not a peer."""
     return {"version": version_in(venv(TOOLS, "py-spy"), "py-spy")}
@@ -126,6 +142,7 @@ STEPS = {
     "rie": (get_rie, RIE),
     "awslambdaric": (get_ric, RIC / "bin" / "python"),
     "serverless": (get_node, NODE / "node_modules" / "serverless-offline" / "package.json"),
+    "lambda-simulator": (get_simulator, SIMULATOR),
     "py-spy": (get_py_spy, TOOLS / "bin" / "py-spy"),
 }
 
@@ -138,7 +155,10 @@ def state() -> dict[str, dict[str, str]]:
         return {}
 
 
-def ensure(names: tuple[str, ...] = ("rie", "awslambdaric", "serverless"), *, again: bool = False) -> dict[str, dict[str, str]]:
+PEER_NAMES = ("rie", "awslambdaric", "serverless", "lambda-simulator")
+
+
+def ensure(names: tuple[str, ...] = PEER_NAMES, *, again: bool = False) -> dict[str, dict[str, str]]:
     """Install what is missing among `names` and give the state of all."""
     PEERS.mkdir(parents=True, exist_ok=True)
     known = state()
@@ -163,7 +183,7 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="install anew even what is there")
     parser.add_argument("--py-spy", action="store_true", help="also the profiler for bench/profile.py")
     options = parser.parse_args()
-    names = ("rie", "awslambdaric", "serverless", *(("py-spy",) if options.py_spy else ()))
+    names = (*PEER_NAMES, *(("py-spy",) if options.py_spy else ()))
     known = ensure(names, again=options.again)
     for name in names:
         print(f"{name}: {known[name].get('version') or 'cannot be had: ' + known[name]['missing']}")

@@ -219,11 +219,13 @@ def lambdabox_command(*arguments: str) -> list[str]:
     return [str(LAMBDABOX), *arguments]
 
 
-def lambdabox(folder: Path = FUNCTIONS) -> Server:
+def lambdabox(folder: Path = FUNCTIONS, *options: str) -> Server:
     """`lambdabox serve` for a folder of functions."""
     (port,) = free_ports(1)
-    command = lambdabox_command("serve", "--config", str(folder / "serverless.yml"), "--port", str(port))
-    return Server("lambdabox", command, cwd=folder, env=environment(), port=port)
+    command = lambdabox_command("serve", "--config", str(folder / "serverless.yml"), "--port", str(port), *options)
+    return Server(
+        "-".join(["lambdabox", *(option.strip("-") for option in options)]), command, cwd=folder, env=environment(), port=port
+    )
 
 
 def rie(handler: str, *, folder: Path = FUNCTIONS, wait: bool = True) -> Server:

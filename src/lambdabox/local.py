@@ -32,7 +32,7 @@ class LocalLambda:
     folder); an absolute path names its own folder; a folder with a `bootstrap` is a custom runtime. `runtime` is AWS's
     identifier; without one it follows the handler's file. `timeout` is in seconds, `memory_size` in MB. `layers` are folders
     or zip files merged to /opt, `extensions` executables that run as external extensions. With `reuse=False` every invocation
-    gets a new environment. Use it as `with` or as `async with`; the first `invoke` starts it.
+    gets a new environment. With `snap_start` environments go through Restore. Use it as `with` or as `async with`; the first `invoke` starts it.
 
     Raises ConfigError and UsageError for what cannot be right; what the function does wrong is in the result.
     """
@@ -53,6 +53,7 @@ class LocalLambda:
         region: str = DEFAULT_REGION,
         account_id: str = DEFAULT_ACCOUNT_ID,
         log_format: str = "Text",
+        snap_start: bool = False,
         enforce_memory: bool = False,
         python: str | None = None,
     ) -> None:
@@ -76,6 +77,7 @@ class LocalLambda:
             region=region,
             account_id=account_id,
             log_format=log_format,
+            snap_start=snap_start,
         )
         self._options = ServiceOptions(reuse=reuse, enforce_memory=enforce_memory, python=python)
         self._thread = LoopThread()

@@ -43,7 +43,6 @@ class Witness:
         self.folder = node.path.parent
         self.results: list[Any] = []
         self.simulators: list[Simulator] = []
-        self.stack = ExitStack()
 
     def states(self) -> list[Any]:
         """Results and invocation states alike: both know their status, request id and payload."""
@@ -87,6 +86,7 @@ def local_lambda(request: pytest.FixtureRequest) -> Iterator[Callable[..., Local
     an event loop use it as `async with local_lambda(...) as function`, and `ainvoke`.
     """
     witness = _witness(request)
+    stack = ExitStack()
 
     def make(handler: str, **options: Any) -> LocalLambda:
         from lambdabox.local import LocalLambda
@@ -106,10 +106,10 @@ def local_lambda(request: pytest.FixtureRequest) -> Iterator[Callable[..., Local
         for name in ("extensions", "layers"):
             options[name] = [witness.located(path) for path in options.get(name, ())]
         function = Watched(handler, **options)
-        witness.stack.callback(function.close)
+        stack.callback(function.close)
         return function
 
-    with witness.stack:
+    with stack:  # its own: what another fixture made is open until that one's turn
         yield make
 
 
@@ -122,6 +122,7 @@ def lambda_service(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any
     it as `async with lambda_service(...) as service`.
     """
     witness = _witness(request)
+    stack = ExitStack()
 
     def make(
         project: str | os.PathLike[str] = ".",
@@ -150,9 +151,9 @@ def lambda_service(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any
         found = _functions(witness, project, functions, stage)
         found = [_with(function, witness, extensions, layers) for function in found]
         service = Watched(found, ServiceOptions(**options))
-        return service if _has_loop() else _opened(witness, service)
+        return service if _has_loop() else _opened(stack, service)
 
-    with witness.stack:
+    with stack:
         yield make
 
 
@@ -182,10 +183,10 @@ def _with(function: Function, witness: Witness, extensions: _Paths, layers: _Pat
     )
 
 
-def _opened(witness: Witness, service: LambdaService) -> BlockingLambdaService:
+def _opened(stack: ExitStack, service: LambdaService) -> BlockingLambdaService:
     from lambdabox.blocking import BlockingLambdaService
 
-    return witness.stack.enter_context(BlockingLambdaService(service))
+    return stack.enter_context(BlockingLambdaService(service))
 
 
 @pytest.fixture
@@ -196,6 +197,7 @@ def simulator(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     a test with an event loop use it as `async with simulator(...) as environment`.
     """
     witness = _witness(request)
+    stack = ExitStack()
 
     def make(*, extensions: _Paths = (), layers: _Paths = (), **options: Any) -> Any:
         from lambdabox.simulator import Simulator
@@ -210,9 +212,9 @@ def simulator(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
             programs += [] if opt is None else [str(path) for path in external_extensions(opt)]
         if _has_loop():
             return _Opening(made, programs)
-        return _opened_simulator(witness, made, programs)
+        return _opened_simulator(stack, made, programs)
 
-    with witness.stack:
+    with stack:
         yield make
 
 
@@ -238,10 +240,10 @@ class _Opening:
         await self._stack.aclose()
 
 
-def _opened_simulator(witness: Witness, simulator: Simulator, programs: Sequence[str]) -> BlockingSimulator:
+def _opened_simulator(stack: ExitStack, simulator: Simulator, programs: Sequence[str]) -> BlockingSimulator:
     from lambdabox.blocking_simulator import BlockingSimulator
 
-    blocking = witness.stack.enter_context(BlockingSimulator(simulator))
+    blocking = stack.enter_context(BlockingSimulator(simulator))
     for program in programs:
         blocking.spawn_process(program, role="extension")
     return blocking

@@ -148,7 +148,7 @@ class Simulator:
         self._states: dict[str, InvocationState] = {}
         self._waiters = Waiters()
         self._init = InitOutcome()
-        self._endpoint: InvokeApi | None = None
+        self._endpoints: list[InvokeApi] = []
         self._is_closed = False
 
     @classmethod
@@ -220,8 +220,8 @@ class Simulator:
             if not state.is_complete:
                 state.lose(_GONE)
         self._waiters.changed()
-        if self._endpoint is not None:
-            await self._endpoint.close()
+        for endpoint in self._endpoints:
+            await endpoint.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -304,7 +304,7 @@ class Simulator:
         if self._environment is None or self._is_closed or not self._environment.machine.is_frozen:
             return False
         sandbox = self._backend.sandbox
-        return sandbox is not None and sandbox.holds_processes
+        return sandbox is not None and sandbox.is_frozen and sandbox.holds_processes
 
     @property
     def freeze_epoch(self) -> int:
@@ -327,7 +327,7 @@ class Simulator:
     async def enqueue(self, invocation: Invocation) -> str:
         """Put an invocation into the queue and return its request id; a runtime gets them in order.
 
-        Raises UsageError for a request id that was used before, RequestTooLargeException over 6 MB.
+        Raises UsageError for a request id that was used before and during the Shutdown phase, RequestTooLargeException over 6 MB.
         """
         environment = self._running()
         if invocation.request_id in self._states:
@@ -342,7 +342,9 @@ class Simulator:
         return invocation.request_id
 
     def _submit(self, environment: Environment, ticket: Ticket) -> None:
-        """Run a ticket and keep its state beside whoever waits for it."""
+        """Run a ticket and keep its state beside whoever waits for it. Raises UsageError in the Shutdown phase."""
+        if environment.machine.phase in (Phase.SHUTTING_DOWN, Phase.CLOSED):
+            raise UsageError("this Simulator is being shut down", hint="enqueue before graceful_shutdown()")
         state = self._states[ticket.invocation.request_id] = InvocationState(invocation=ticket.invocation)
         state.follow(ticket)
         environment.submit(ticket)
@@ -412,13 +414,14 @@ class Simulator:
         from lambdabox.simulator_endpoint import open_endpoint
 
         environment = self._running()
-        self._endpoint, url = await open_endpoint(
+        endpoint, url = await open_endpoint(
             self._function,
             lambda ticket: self._submit(environment, ticket),
             host,
             port,
             no_timeout=self._function.timeout == float("inf"),
         )
+        self._endpoints.append(endpoint)
         return url
 
     # -- waiting ------------------------------------------------------------------------------------------------------
@@ -538,7 +541,7 @@ class Simulator:
 
     def get_telemetry_events_by_type(self, type: str) -> list[TelemetryEvent]:  # noqa: A002 - AWS's word for it
         """Those of one type, such as `platform.report`."""
-        return [event for event in self.telemetry_events if event.type == type]
+        return [] if self._environment is None else self._environment.hub.captured(type)
 
     def clear_telemetry_events(self) -> None:
         """Forget what was captured so far."""

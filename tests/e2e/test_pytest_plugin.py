@@ -234,3 +234,20 @@ def test_the_plugin_imports_nothing_heavy() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ})
     assert not {"httptools", "uvloop", "lambdabox.service", "lambdabox.simulator", "msgspec", "yaml"} & set(eval(found.stdout))
+
+
+def test_a_fixture_that_stands_on_the_simulator_has_it_to_its_end(run_tests: Run) -> None:
+    source = """
+        import pytest
+
+        @pytest.fixture
+        def environment(simulator):
+            made = simulator()
+            yield made
+            assert made.phase == "init"
+            made.enqueue_payload(1)
+
+        def test_it(environment, local_lambda):
+            local_lambda("app.handler")
+    """
+    passed(run_tests(source), 1)

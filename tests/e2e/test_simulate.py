@@ -218,3 +218,16 @@ def test_what_cannot_be_right_is_exit_2(run: Any, arguments: list[str], words: s
     found = run("simulate", *arguments)
     assert (found.returncode, found.stdout) == (2, b"")
     assert words in found.stderr.decode()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a full disk")
+def test_a_full_disk_costs_the_telemetry_and_no_result(
+    simulate: Callable[..., Started], run_runtime: Callable[[str], Any]
+) -> None:
+    process, address = simulate("-d", "1", "-d", "2", "--telemetry", "/dev/full")
+    run_runtime(address)
+    out, err = process.communicate(timeout=20)
+    assert out == b'{"got":1}\n{"got":2}\n'
+    assert process.returncode == 3
+    assert b"--telemetry /dev/full: No space left on device" in err
+    assert b"Traceback" not in err

@@ -745,3 +745,56 @@ async def test_the_lambda_api_invokes_the_environment(simulator: Simulator, runt
         assert answer.headers["x-amz-function-error"] == "Unhandled"
     statuses = [state.status for state in simulator.invocation_states().values()]
     assert statuses == [InvocationStatus.SUCCESS, InvocationStatus.SUCCESS, InvocationStatus.ERROR]
+
+
+# -- what must not disturb it -----------------------------------------------------------------------------------------
+
+
+async def test_a_predicate_that_finds_nothing_or_fails_the_test_disturbs_nobody(
+    simulator: Simulator, runtime: ScriptedRuntime
+) -> None:
+    runtime.start(lambda event: event)
+    asked = iter([False])
+
+    def fails() -> None:
+        if simulator.get_telemetry_events_by_type("platform.start"):
+            pytest.fail("too early")
+
+    nothing = asyncio.create_task(simulator.wait_for(lambda: next(asked)))
+    failing = asyncio.create_task(simulator.wait_for(fails))
+    await asyncio.sleep(0)  # both have asked once
+    state = await simulator.wait_for_invocation_complete(await simulator.enqueue_payload(1))
+    assert state.status is InvocationStatus.SUCCESS
+    with pytest.raises(UsageError, match="next\\(asked\\) raised StopIteration"):
+        await nothing
+    with pytest.raises(pytest.fail.Exception, match="too early"):
+        await failing
+
+
+async def test_in_the_shutdown_phase_nothing_is_enqueued(simulator: Simulator, opened: Callable[..., Any]) -> None:
+    extension = await opened(ScriptedExtension(simulator))
+    await extension.register("SHUTDOWN")
+    event = asyncio.create_task(extension.next_event())
+    runtime = await opened(ScriptedRuntime(simulator))
+    runtime.start(lambda event: event)
+    await simulator.wait_for(lambda: simulator.is_initialized)
+    ending = asyncio.create_task(simulator.graceful_shutdown())
+    assert (await event).type == "SHUTDOWN"
+    with pytest.raises(UsageError, match="being shut down"):
+        await simulator.enqueue_payload(1)
+    assert simulator.invocation_states() == {}
+    await extension.close()
+    await ending
+
+
+async def test_every_endpoint_is_closed_at_the_end() -> None:
+    async with Simulator() as simulator:
+        urls = [await simulator.listen(), await simulator.listen()]
+    for url in urls:
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+
+
+def test_the_shutdown_phase_has_an_end() -> None:
+    with pytest.raises(UsageError, match="shutdown_timeout is infinite"):
+        Simulator(shutdown_timeout=float("inf"))

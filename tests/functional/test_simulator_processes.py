@@ -435,3 +435,17 @@ async def test_an_unclosed_simulator_of_a_cancelled_test_leaves_nothing(tmp_path
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_what_is_spawned_into_a_frozen_environment_lets_it_run(
+    freezing: Simulator, tmp_path: Path, needs_proc: None, watch: Any
+) -> None:
+    process = await freezing.spawn_process(sys.executable, script(tmp_path, "runtime.py", RUNTIME))
+    await freezing.wait_for_frozen()
+    watch.until(lambda: state_of(process.pid) == "T")
+    await freezing.spawn_process("sleep", "60", role="extension")
+    assert not freezing.is_frozen
+    watch.until(lambda: state_of(process.pid) != "T")
+    await freezing.wait_for_invocation_complete(await freezing.enqueue_payload(1))
+    await freezing.wait_for_frozen()
+    watch.until(lambda: state_of(process.pid) == "T")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from lambdabox import InvocationStatus, Simulator
-from lambdabox.errors import RemoteProtocolError, WaitTimeoutError
+from lambdabox.errors import RemoteProtocolError, UsageError, WaitTimeoutError
 from lambdabox.testing import ScriptedExtension, ScriptedRuntime, TelemetryReceiver
 
 BUFFERING = {"timeoutMs": 25, "maxItems": 1000, "maxBytes": 262_144}
@@ -89,3 +90,21 @@ async def test_the_logs_api_is_subscribed_to_alike(simulator: Simulator) -> None
         await extension.register("INVOKE")
         await extension.subscribe_logs(receiver.uri, ["platform"], buffering=BUFFERING)
         await receiver.wait_for(lambda: receiver.of_type("platform.logsSubscription"))
+
+
+async def test_an_extension_subscribes_over_tcp() -> None:
+    lines: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def received(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines.put_nowait(await reader.readline())
+        writer.close()
+
+    async with await asyncio.start_server(received, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Simulator() as simulator, ScriptedExtension(simulator) as extension:
+            await extension.register()
+            with pytest.raises(UsageError, match="has no port"):
+                await extension.subscribe_telemetry("sandbox.localdomain", protocol="TCP")
+            await extension.subscribe_telemetry(f"sandbox.localdomain:{port}", protocol="TCP", buffering={"timeoutMs": 25})
+            first = json.loads(await asyncio.wait_for(lines.get(), 5))
+    assert first["type"] == "platform.initStart"

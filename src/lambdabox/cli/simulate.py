@@ -173,6 +173,7 @@ class _Simulation:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = asyncio.Event()
         self._shown: set[str] = set()
+        self._is_telemetry_lost = False
         self._lines = threading.Semaphore(EVENTS_AHEAD)
 
     async def run(self) -> int:
@@ -329,8 +330,11 @@ class _Simulation:
             file = open(name, "a", encoding="utf-8")  # noqa: SIM115 - closed below
         except OSError as error:
             raise UsageError(f"--telemetry {name}: {error.strerror}") from error
-        with file:
+        try:
             yield file
+        finally:
+            with contextlib.suppress(OSError):  # what could not be written was told
+                file.close()
 
     def _write_telemetry(self, simulator: Simulator, file: IO[str] | None) -> None:
         events = simulator.telemetry_events
@@ -340,9 +344,14 @@ class _Simulation:
         text = "".join(json.dumps(event.as_dict(), ensure_ascii=False, separators=(",", ":")) + "\n" for event in events)
         if file is None:
             self._console.log(text.encode("utf-8", "backslashreplace"))
-        else:
-            file.write(text)
-            file.flush()
+        elif not self._is_telemetry_lost:
+            try:
+                file.write(text)
+                file.flush()
+            except OSError as error:  # results go on
+                self._is_telemetry_lost = True
+                self._code = max(self._code, 3)
+                self._console.error(f"--telemetry {self._options.telemetry}: {error.strerror}; what follows is not written")
 
     async def _freeze_peers(self, simulator: Simulator) -> None:
         """Have whoever is connected frozen with the environment."""

@@ -1,6 +1,9 @@
 """One execution environment: carries out what its machine decides, and tells the machine what happens.
 
 Effects are carried out in order; what happens meanwhile waits in a queue, so that nothing is ever re-entered.
+
+Parity: of several invocations at once, a line of the log belongs to the one whose request id it names; a line without one is in
+nobody's result.
 """
 
 from __future__ import annotations
@@ -10,10 +13,10 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from lambdabox.engine.ports import Clock, EnvironmentApi, EnvironmentApiFactory, LogSink, Timer
+from lambdabox.engine.profile import json_logs_of, machine_of, profile_of
 from lambdabox.engine.provision import Provision
 from lambdabox.engine.self_started import SelfStarted
 from lambdabox.engine.telemetry import DRAIN_INTERNAL_SECONDS, DRAIN_SECONDS, TelemetryHub
@@ -21,18 +24,16 @@ from lambdabox.engine.ticket import Ticket
 from lambdabox.errors import LaunchError, SandboxClosedError, SandboxError
 from lambdabox.model.error_types import ErrorType
 from lambdabox.model.invocation import InvocationResult, InvocationStatus, Report
-from lambdabox.model.limits import INIT_SECONDS, SHUTDOWN_EXTERNAL_SECONDS
 from lambdabox.model.telemetry import InitStart, InvocationReport, PlatformRecord
 from lambdabox.protocol import effects as fx
 from lambdabox.protocol import events as ev
 from lambdabox.protocol.log_frames import LogEvent, LogSplitter
 from lambdabox.protocol.log_lines import text_lines
-from lambdabox.protocol.machine import RUNTIME, EnvironmentMachine, EnvironmentProfile
+from lambdabox.protocol.machine import RUNTIME
+from lambdabox.protocol.states import Phase
 from lambdabox.sandbox.base import ExitStatus, ProcessSpec, Sandbox, SandboxBackend
 
 if TYPE_CHECKING:
-    from lambdabox.model.function import Function
-    from lambdabox.protocol.json_logs import JsonLogs
     from lambdabox.protocol.telemetry_api import Subscription
 
 _STATUS = {"success": InvocationStatus.SUCCESS, "error": InvocationStatus.ERROR, "timeout": InvocationStatus.TIMEOUT}
@@ -60,6 +61,7 @@ class Environment:
         init_timeout: float | None = None,
         self_started: SelfStarted | None = None,
         captures: bool = False,
+        sends_invocation_id: bool = False,
     ) -> None:
         function = provision.function
         self.provision = provision
@@ -74,28 +76,19 @@ class Environment:
         self.on_over: Callable[[fx.FinishInvocation], None] | None = None
         self.on_change: Callable[[], None] | None = None
         self.idle_since = 0.0
-        self.machine = EnvironmentMachine(
-            EnvironmentProfile(
-                function_name=function.name,
-                function_version=function.version,
-                memory_size=function.memory_size,
-                timeout=function.timeout,
-                instance_id=self.log_stream,
-                external_extensions=(
-                    provision.extension_names if self_started is None else self_started.external_extensions or ()
-                ),
+        self._is_concurrent = function.is_concurrent
+        self.machine = machine_of(
+            profile_of(
+                provision,
+                self.log_stream,
                 freezes=freezes,
-                runtime_version=provision.runtime_version,
-                runtime_version_arn=provision.runtime_version_arn,
-                init_timeout=INIT_SECONDS if init_timeout is None else init_timeout,
-                self_started=self_started is not None,
-                external_by_default=self_started is not None and self_started.external_extensions is None,
-                extension_ready_timeout=None if self_started is None else self_started.extension_ready_timeout,
-                shutdown_timeout=SHUTDOWN_EXTERNAL_SECONDS if self_started is None else self_started.shutdown_timeout,
+                init_timeout=init_timeout,
+                self_started=self_started,
+                sends_invocation_id=sends_invocation_id,
             )
         )
         self.hub = TelemetryHub(clock, log_format=function.log_format, captures=captures)
-        self._json_logs = _json_logs(function)
+        self._json_logs = json_logs_of(function)
         self._clock = clock
         self._sinks = sinks
         self._sandbox: Sandbox | None = None
@@ -110,11 +103,14 @@ class Environment:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = asyncio.Event()
         self._has_warned = False
+        self._freeze_wanted: fx.Freeze | None = None  # until what waits in the queue has been heard
+        self._stands_still = False
         self._measured_at = 0.0
         self._peak_mb = 0
         self._carry: dict[type, Callable[[Any], None]] = {
             fx.StartProcess: self._start_process,
             fx.AnswerNext: self._answer_next,
+            fx.AnswerRestore: self._answer_restore,
             fx.AnswerExtensionInvoke: self._answer_extension_invoke,
             fx.AnswerExtensionShutdown: self._answer_extension_shutdown,
             fx.Accept: self._accept,
@@ -187,6 +183,19 @@ class Environment:
         self._closed.set()
 
     @property
+    def is_busy(self) -> bool:
+        """Invocations run here or wait here."""
+        return bool(self._tickets)
+
+    @property
+    def has_room(self) -> bool:
+        """An environment for several invocations can take one more."""
+        phase = self.machine.phase
+        if phase is Phase.RESETTING or phase is Phase.SHUTTING_DOWN or phase is Phase.CLOSED:
+            return False
+        return len(self._tickets) < self.function.max_concurrency
+
+    @property
     def runtime_api(self) -> str:
         """`host:port` of the Runtime API."""
         return "" if self._api is None else self._api.address
@@ -205,6 +214,8 @@ class Environment:
             while queue:
                 for effect in machine.handle(queue.popleft(), clock.now()):
                     carry[type(effect)](effect)
+                if self._freeze_wanted is not None and not queue:
+                    self._freeze_now(self._freeze_wanted)
                 if self.on_change is not None:
                     self.on_change()
         finally:
@@ -254,7 +265,7 @@ class Environment:
     def process_output(self, name: str, data: bytes) -> None:
         """Bytes a process wrote."""
         ticket = self._current
-        if not self._sinks and (ticket is None or not ticket.wants_logs) and not self.hub.is_active:
+        if not self._sinks and (ticket is None or not ticket.wants_logs) and not (self.hub.is_active or self._is_concurrent):
             return
         splitter = self._splitters.get(name)
         if splitter is None:
@@ -268,11 +279,17 @@ class Environment:
             self.hub.log("function" if name == RUNTIME else "extension", data)
         if self._json_logs is not None and name == RUNTIME and self._json_logs.hides(data):
             return
-        ticket = self._current
+        ticket = self._writer(data) if self._is_concurrent else self._current
         if ticket is not None and ticket.wants_logs and name == RUNTIME:
             ticket.log(data if data.endswith(b"\n") else data + b"\n")
         for sink in self._sinks:
             sink.function_output(self, name, data)
+
+    def _writer(self, data: bytes) -> Ticket | None:
+        """Of several invocations the one that a line is of: the one it names, or the only one."""
+        if len(self._tickets) == 1:
+            return self._current
+        return next((ticket for request_id, ticket in self._tickets.items() if request_id.encode() in data), None)
 
     def _flush_logs(self) -> None:
         for name, splitter in self._splitters.items():
@@ -326,7 +343,7 @@ class Environment:
                 name=effect.name,
                 argv=(str(path),),
                 environment=provision.extension_variables(surroundings),
-                cwd=_working_directory(provision),
+                cwd=provision.working_directory,
             )
             failure = ErrorType.EXTENSION_LAUNCH_ERROR
         try:
@@ -340,9 +357,13 @@ class Environment:
 
     def _answer_next(self, effect: fx.AnswerNext) -> None:
         assert self._api is not None
-        self._api.answer_next(effect.call, effect.invocation, effect.deadline_ms)
+        self._api.answer_next(effect.call, effect.invocation, effect.deadline_ms, effect.invocation_id)
         if self.on_delivered is not None:
             self.on_delivered(effect.invocation.request_id)
+
+    def _answer_restore(self, effect: fx.AnswerRestore) -> None:
+        assert self._api is not None
+        self._api.answer_restore(effect.call)
 
     def _answer_extension_invoke(self, effect: fx.AnswerExtensionInvoke) -> None:
         assert self._api is not None
@@ -447,10 +468,13 @@ class Environment:
                 memory_size_mb=memory_size,
                 max_memory_used_mb=memory_mb,
                 init_duration_ms=effect.init_duration_ms,
+                restore_duration_ms=effect.restore_duration_ms,
+                billed_restore_duration_ms=effect.billed_restore_duration_ms,
                 error_type=effect.error_type,
                 spans=effect.spans,
                 trace_id=effect.trace_id,
                 tenant_id=effect.tenant_id,
+                is_concurrent=self._is_concurrent,
             )
             self._say(record, ticket)
         if ticket.result is not None:
@@ -460,6 +484,8 @@ class Environment:
                 memory_size_mb=memory_size,
                 max_memory_used_mb=memory_mb,
                 init_duration_ms=effect.init_duration_ms,
+                restore_duration_ms=effect.restore_duration_ms,
+                billed_restore_duration_ms=effect.billed_restore_duration_ms,
                 status=effect.status,
                 error_type=effect.error_type,
             )
@@ -476,6 +502,8 @@ class Environment:
 
     def _emit_telemetry(self, effect: fx.EmitTelemetry) -> None:
         ticket = self._current
+        if self._is_concurrent:
+            ticket = None if effect.request_id is None else self._tickets.get(effect.request_id)
         if self._sinks or (ticket is not None and ticket.wants_logs) or self.hub.is_active:
             self._say(effect.record, ticket)
 
@@ -498,12 +526,21 @@ class Environment:
             self.on_available(self)
 
     def _freeze(self, effect: fx.Freeze) -> None:
-        if self._sandbox is not None and effect.epoch == self.machine.freeze_epoch:
+        self._freeze_wanted = effect
+
+    def _freeze_now(self, wanted: fx.Freeze) -> None:
+        """Stop the processes, unless what happened since the machine wanted it has made work of them."""
+        self._freeze_wanted = None
+        machine = self.machine
+        if self._sandbox is not None and machine.is_frozen and wanted.epoch == machine.freeze_epoch:
+            self._stands_still = True
             self.hub.hold()
             self._sandbox.freeze()
 
     def _thaw(self, _effect: fx.Thaw) -> None:
-        if self._sandbox is not None:
+        self._freeze_wanted = None
+        if self._sandbox is not None and self._stands_still:  # else they were let run on: work came in time
+            self._stands_still = False
             self._sandbox.thaw()
             self.hub.resume()
 
@@ -550,17 +587,3 @@ class Environment:
             self._closed.set()
             if self.on_closed is not None:
                 self.on_closed(self)
-
-
-def _json_logs(function: Function) -> JsonLogs | None:
-    """What the JSON log format needs; None for Text."""
-    if function.log_format != "JSON":
-        return None
-    from lambdabox.protocol.json_logs import JsonLogs  # only a function with that format needs it
-
-    return JsonLogs(function)
-
-
-def _working_directory(provision: Provision) -> Path:
-    code = provision.function.code
-    return code if code.is_dir() else Path("/")

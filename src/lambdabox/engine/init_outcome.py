@@ -33,9 +33,9 @@ class InitOutcome:
         if phase is Phase.INIT and error is not None:
             self.error = _error_text(error[0], error[1])
         elif last is Phase.INIT and phase is Phase.RESETTING and error is None:
-            reports = [event.record for event in hub.captured() if event.type == "platform.initReport"]
+            reports = hub.captured("platform.initReport")
             if reports:
-                self.error = reports[-1].get("errorType") or ErrorType.SANDBOX_TIMEDOUT
+                self.error = reports[-1].record.get("errorType") or ErrorType.SANDBOX_TIMEDOUT
 
 
 def _error_text(error_type: str, payload: bytes) -> str:

@@ -32,6 +32,7 @@ class EngineOptions:
     enforces_memory: bool = False
     shares_ports: bool = True  # extensions with fixed ports: one environment for a function that has external ones
     init_timeout: float | None = None
+    sends_invocation_id: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +61,8 @@ class FunctionPool:
         self._finishing: set[Environment] = set()
         self._waiting: deque[Ticket] = deque()
         self._fresh: set[Environment] = set()
+        self._is_concurrent = function.is_concurrent
+        self._opening: dict[Environment, list[Ticket]] = {}  # what waits for environments that run several at once
         self._patience: Timer | None = None
         self._retirement: Timer | None = None
         self._provision: Provision | None = None
@@ -81,7 +84,7 @@ class FunctionPool:
         options = context.options
         placement, reason = place(
             Load(
-                0 if ticket.is_fresh else len(self._idle),
+                0 if ticket.is_fresh else self._count_idle(),
                 0 if ticket.is_fresh else len(self._finishing),
                 len(self._waiting),
                 len(self.environments),
@@ -97,12 +100,30 @@ class FunctionPool:
         self.in_flight += 1
         context.in_flight += 1
         if placement is Placement.REUSE:
-            self._idle.pop().submit(ticket)
+            self._reuse(ticket)
         elif placement is Placement.START:
             self._start(ticket)
         else:
             self._waiting.append(ticket)
             self._be_patient()
+
+    def _count_idle(self) -> int:
+        if not self._is_concurrent:
+            return len(self._idle)
+        return sum(environment.has_room for environment in self._idle) + sum(self._has_place(t) for t in self._opening.values())
+
+    def _has_place(self, tickets: list[Ticket]) -> bool:
+        return len(tickets) < self.function.max_concurrency
+
+    def _reuse(self, ticket: Ticket) -> None:
+        if not self._is_concurrent:
+            self._idle.pop().submit(ticket)
+            return
+        for environment in self._idle:
+            if environment.has_room:
+                environment.submit(ticket)
+                return
+        next(tickets for tickets in self._opening.values() if self._has_place(tickets)).append(ticket)
 
     def provision(self) -> Provision:
         """The function made ready, once."""
@@ -138,6 +159,7 @@ class FunctionPool:
             sinks=context.sinks,
             freezes=context.options.freezes,
             init_timeout=context.options.init_timeout,
+            sends_invocation_id=context.options.sends_invocation_id,
         )
         environment.on_available = self._available
         environment.on_answered = self._answered
@@ -146,6 +168,8 @@ class FunctionPool:
         self.environments.add(environment)
         if ticket.is_fresh:
             self._fresh.add(environment)
+        elif self._is_concurrent:
+            self._opening[environment] = [ticket]
         self._spawn(self._open(environment, ticket))
 
     async def _open(self, environment: Environment, ticket: Ticket) -> None:
@@ -154,15 +178,22 @@ class FunctionPool:
         try:
             await environment.open(self.context.backend, self.context.api, memory_limit_bytes=limit)
         except Exception as error:  # noqa: BLE001  # whatever it was, the caller gets an answer
-            self._release()
+            tickets = self._opening.pop(environment, [ticket])
+            for _ in tickets:
+                self._release()
             self._forget(environment)
             failure = error if isinstance(error, LambdaboxError) else InternalError(f"no environment could be made: {error}")
-            ticket.fail(failure)
+            for failed in tickets:
+                failed.fail(failure)
             return
+        tickets = self._opening.pop(environment, [ticket])
         if self._is_killed:
             await environment.kill()
             return
-        environment.submit(ticket)
+        if self._is_concurrent and not ticket.is_fresh:
+            self._idle.append(environment)
+        for opened in tickets:
+            environment.submit(opened)
 
     # -- what environments tell ---------------------------------------------------------------------------------------
 
@@ -183,9 +214,11 @@ class FunctionPool:
         self._finishing.discard(environment)
         if environment in self._fresh or self._is_closing:
             return
-        if self._waiting:
+        if self._waiting and not self._is_concurrent:
             environment.submit(self._waiting.popleft())
             return
+        while self._waiting and environment.has_room:
+            environment.submit(self._waiting.popleft())
         if environment not in self._idle:  # it is there already when its processes died while it was idle
             self._idle.append(environment)
         if self._retirement is None:
@@ -206,14 +239,15 @@ class FunctionPool:
     # -- retiring -----------------------------------------------------------------------------------------------------
 
     def _plan_retirement(self) -> None:
-        if self._idle:
-            oldest = min(environment.idle_since for environment in self._idle)
+        resting = [environment for environment in self._idle if not environment.is_busy]
+        if resting:
+            oldest = min(environment.idle_since for environment in resting)
             self._retirement = self.context.clock.call_at(oldest + self.context.options.idle_timeout, self._retire)
 
     def _retire(self) -> None:
         self._retirement = None
         horizon = self.context.clock.now().monotonic - self.context.options.idle_timeout
-        for environment in [e for e in self._idle if e.idle_since <= horizon]:
+        for environment in [e for e in self._idle if e.idle_since <= horizon and not e.is_busy]:
             self._idle.remove(environment)
             self._spawn(environment.shut_down())
         self._plan_retirement()
@@ -246,7 +280,7 @@ class FunctionPool:
 
     @property
     def is_idle(self) -> bool:
-        return all(e.machine.phase in (Phase.IDLE, Phase.DORMANT, Phase.CREATED) for e in self.environments)
+        return all(e.machine.phase in (Phase.IDLE, Phase.DORMANT, Phase.CREATED, Phase.SNAPSHOT) for e in self.environments)
 
     def _spawn(self, coroutine: object) -> None:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(coroutine)  # type: ignore[arg-type]  # coroutines of None

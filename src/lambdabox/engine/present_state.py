@@ -20,8 +20,8 @@ def present_state(
     """Phase, runtime, extensions and invocations."""
     if machine is None:
         return "not started"
-    extensions = ", ".join(f"{found.name} {found.phase}" for found in machine.extensions.values())
-    counts = Counter(state.status.name for state in states)
+    extensions = ", ".join(f"{found.name} {found.phase}" for found in tuple(machine.extensions.values()))
+    counts = Counter(state.status.name for state in tuple(states))
     parts = [
         f"phase {machine.phase}",
         f"runtime {machine.runtime}",

@@ -55,6 +55,12 @@ class Provision:
         return tuple(path.name for path in self.extensions)
 
     @property
+    def working_directory(self) -> Path:
+        """Where processes other than the runtime start."""
+        code = self.function.code
+        return code if code.is_dir() else Path("/")
+
+    @property
     def runtime_version(self) -> str | None:
         """The runtime's version as INIT_START shows it; `lambdabox` stands where AWS counts its builds."""
         identifier = RUNTIMES.get(self.function.runtime)
@@ -103,6 +109,7 @@ class Provision:
             search_path=os.pathsep.join(search),
             library_path=os.pathsep.join(library),
             language_setting=_locale(),
+            initialization_type=self.function.initialization_type,
             credentials=credentials,
             language=self.launch.environment if self.launch is not None else {},
             host={name: environ[name] for name in HOST_VARIABLES if name in environ} | {"HOME": tmp},
@@ -133,6 +140,8 @@ def provision(function: Function, machine: Machine) -> Provision:
             warnings = launch.warnings
         except EntrypointError as error:
             entrypoint_error = error
+    if function.max_concurrency > 1 and not function.is_concurrent:
+        warnings += (f"max_concurrency is {function.max_concurrency}, and {function.runtime} runs one invocation at a time here",)
     return Provision(
         function=replace(function, code=function.code.resolve()),
         machine=machine,

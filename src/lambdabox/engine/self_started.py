@@ -135,6 +135,8 @@ def check_limits(*, memory_size: int, timeout: float, **seconds: float | None) -
     for name, value in seconds.items():
         if value is not None and not value >= 0:
             raise UsageError(f"{name} is {value:g} s: it cannot be less than 0")
+    if seconds.get("shutdown_timeout") == float("inf"):
+        raise UsageError("shutdown_timeout is infinite: extensions are told when they have to be gone", hint="give seconds")
 
 
 def names_of(extensions: Iterable[str] | None) -> tuple[str, ...] | None:

@@ -103,6 +103,9 @@ class TelemetryHub:
                 history.append(emission)
             else:
                 self._missed_records += 1
+        self._capture(emission)
+
+    def _capture(self, emission: Emission) -> None:
         if self._captured is not None:
             self._captured.append(emission)
             if self.on_captured is not None:
@@ -142,8 +145,7 @@ class TelemetryHub:
         emission = Emission(record.type, now.wall, record)
         if record.type in subscriber.types:
             subscriber.add(emission, now.monotonic)
-        if self._captured is not None:
-            self._captured.append(emission)
+        self._capture(emission)
 
     # -- who hears it -------------------------------------------------------------------------------------------------
 
@@ -230,16 +232,17 @@ class TelemetryHub:
 
     # -- capture ------------------------------------------------------------------------------------------------------
 
-    def captured(self) -> list[TelemetryEvent]:
-        """Every event since the hub was made or `clear` was called, oldest first; at most CAPTURE_MAX of them.
+    def captured(self, kind: str | None = None) -> list[TelemetryEvent]:
+        """Every event, or those of one type, since the hub was made or `clear` was called, oldest first; at most CAPTURE_MAX of them.
 
-        Log lines that are JSON objects are dicts when the function's log format is JSON.
+        Log lines that are JSON objects are dicts when the function's log format is JSON. May be called from any thread.
         """
-        return [emission.event(as_object=self.is_json) for emission in self._captured or ()]
+        kept = tuple(self._captured or ())  # at one stroke: the environment may speak meanwhile
+        return [emission.event(as_object=self.is_json) for emission in kept if kind is None or emission.type == kind]
 
     def captured_types(self) -> Iterable[str]:
         """The types of the captured events, without rendering them."""
-        return [emission.type for emission in self._captured or ()]
+        return [emission.type for emission in tuple(self._captured or ())]
 
     def clear(self) -> None:
         """Forget what was captured."""

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from lambdabox.errors import WaitTimeoutError
+from lambdabox.errors import UsageError, WaitTimeoutError
 
 WAIT_SECONDS = 5.0
 """How long a waiter waits when it is not told."""
@@ -34,9 +34,9 @@ class Waiters:
             if future.done():
                 continue
             try:
-                if predicate is None or predicate():
+                if predicate is None or _asked(predicate):
                     future.set_result(None)
-            except Exception as error:  # noqa: BLE001 - a predicate's error is its waiter's
+            except BaseException as error:  # noqa: BLE001 - a predicate's error, pytest.fail's too, is its waiter's and nobody else's
                 future.set_exception(error)
 
     async def wait(self, predicate: Predicate, timeout: float | None, describe: Callable[[], tuple[str, str]]) -> None:
@@ -44,7 +44,7 @@ class Waiters:
         limit = asyncio.timeout(timeout)
         try:
             async with limit:
-                value = predicate()
+                value = _asked(predicate)
                 if not inspect.isawaitable(value):
                     if not value:
                         await self._next(predicate)
@@ -58,7 +58,7 @@ class Waiters:
                         await change
                     finally:
                         del self._waiting[change]
-                    value = predicate()
+                    value = _asked(predicate)
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -77,6 +77,15 @@ class Waiters:
         change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[change] = predicate
         return change
+
+
+def _asked(predicate: Predicate) -> Any:
+    """What a predicate says. StopIteration, of a `next()` that finds nothing, would end whatever it passes through."""
+    try:
+        return predicate()
+    except StopIteration as error:
+        hint = "a `next(...)` in it wants a default: `next(..., None)`"
+        raise UsageError(f"{described(predicate)} raised StopIteration", hint=hint) from error
 
 
 def described(predicate: Predicate) -> str:

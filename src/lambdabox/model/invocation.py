@@ -59,6 +59,7 @@ class Report:
     max_memory_used_mb: int
     init_duration_ms: float | None = None
     restore_duration_ms: float | None = None
+    billed_restore_duration_ms: int | None = None
     status: str = "success"
     error_type: str | None = None
 
@@ -67,6 +68,10 @@ class Report:
         out: dict[str, Any] = {"DurationMs": round(self.duration_ms, 2), "BilledDurationMs": self.billed_duration_ms}
         if self.init_duration_ms is not None:
             out["InitDurationMs"] = round(self.init_duration_ms, 2)
+        if self.restore_duration_ms is not None:
+            out["RestoreDurationMs"] = round(self.restore_duration_ms, 2)
+        if self.billed_restore_duration_ms is not None:
+            out["BilledRestoreDurationMs"] = self.billed_restore_duration_ms
         out["MemorySizeMB"] = self.memory_size_mb
         out["MaxMemoryUsedMB"] = self.max_memory_used_mb
         return out

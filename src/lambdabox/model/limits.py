@@ -16,6 +16,7 @@ SERVERLESS_MEMORY_MB = 1024  # Serverless Framework's own default for provider.m
 EPHEMERAL_STORAGE_MB = 512  # Developer Guide, configuration-ephemeral-storage
 
 INIT_SECONDS = 10.0  # Developer Guide, lambda-runtime-environment: Init phase limited to 10 seconds
+INIT_LONG_SECONDS = 130.0  # same page: SnapStart and Managed Instances, or the function's timeout when that is longer
 RESTORE_SECONDS = 10.0  # Developer Guide, snapstart-runtime-hooks: runtime load and after-restore hooks within 10 seconds
 SHUTDOWN_INTERNAL_SECONDS = 0.5  # Developer Guide, runtimes-extensions-api: 500 ms with a registered internal extension
 SHUTDOWN_EXTERNAL_SECONDS = 2.0  # same page: 2,000 ms with external extensions

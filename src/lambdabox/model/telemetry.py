@@ -214,7 +214,8 @@ class RuntimeDone:
 class InvocationReport:
     """An invocation is over, extensions included. `max_memory_used_mb` is measured where the processes run.
 
-    `billed_restore_duration_ms` stands in the text line only: the record does not show it.
+    `billed_restore_duration_ms` stands in the text line only: the record does not show it. With `is_concurrent` nothing is
+    known of one invocation but the time it took.
     """
 
     type: ClassVar[str] = "platform.report"
@@ -231,17 +232,17 @@ class InvocationReport:
     trace_id: str | None = None
     tenant_id: str | None = None
     billed_restore_duration_ms: int | None = None
+    is_concurrent: bool = False
 
     def record(self) -> dict[str, Any]:
         out: dict[str, Any] = {"requestId": self.request_id, "status": self.status}
         if self.error_type is not None:
             out["errorType"] = self.error_type
-        metrics: dict[str, Any] = {
-            "durationMs": self.duration_ms,
-            "billedDurationMs": self.billed_duration_ms,
-            "memorySizeMB": self.memory_size_mb,
-            "maxMemoryUsedMB": self.max_memory_used_mb,
-        }
+        metrics: dict[str, Any] = {"durationMs": self.duration_ms}
+        if not self.is_concurrent:
+            metrics["billedDurationMs"] = self.billed_duration_ms
+            metrics["memorySizeMB"] = self.memory_size_mb
+            metrics["maxMemoryUsedMB"] = self.max_memory_used_mb
         if self.init_duration_ms is not None:
             metrics["initDurationMs"] = self.init_duration_ms
         if self.restore_duration_ms is not None:

@@ -132,7 +132,7 @@ class ConcurrentMachine(EnvironmentMachine):
             self._bad_response_mode(flight, event.call, now)
             return
         flight.response_call = event.call
-        if event.mode is None or not flight.takes_stream:
+        if not flight.takes_stream:
             self._out.append(fx.CollectResponse(event.call))
         else:
             flight.is_stream = True

@@ -2,7 +2,8 @@
 
 Parity: `LAMBDA_TASK_ROOT` is the real code folder. `LD_LIBRARY_PATH`, `PATH` and the languages' search paths name folders
 that exist here; PATH keeps the host's own folders at its end, so that the tools of this machine are found. `IS_LOCAL` and
-`AWS_SAM_LOCAL` are set. X-Ray variables are set although no daemon listens.
+`AWS_SAM_LOCAL` are set. X-Ray variables are set although no daemon listens. With SnapStart,
+credentials are in the variables, too: the container-credentials endpoint is not served.
 """
 
 from __future__ import annotations
@@ -147,11 +148,14 @@ def runtime_environment(function: Function, here: Surroundings) -> dict[str, str
     out["_HANDLER"] = function.handler
     out["LAMBDA_TASK_ROOT"] = here.task_root
     out["LAMBDA_RUNTIME_DIR"] = here.language.get("LAMBDA_RUNTIME_DIR", "/var/runtime")
-    out["AWS_LAMBDA_LOG_GROUP_NAME"] = function.log_group_name
-    out["AWS_LAMBDA_LOG_STREAM_NAME"] = here.log_stream_name
+    if not function.snap_start:  # a snapshot serves many log streams
+        out["AWS_LAMBDA_LOG_GROUP_NAME"] = function.log_group_name
+        out["AWS_LAMBDA_LOG_STREAM_NAME"] = here.log_stream_name
     out["AWS_LAMBDA_LOG_FORMAT"] = function.log_format
     if function.log_format == "JSON":
         out["AWS_LAMBDA_LOG_LEVEL"] = function.application_log_level or "INFO"
+    if function.is_concurrent:
+        out["AWS_LAMBDA_MAX_CONCURRENCY"] = str(function.max_concurrency)
     identifier = RUNTIMES.get(function.runtime)
     if identifier is None or identifier.language != "provided":
         out["AWS_EXECUTION_ENV"] = f"AWS_Lambda_{function.runtime}"

@@ -159,7 +159,8 @@ class ExtensionFailed:
 class TelemetrySubscribed:
     """PUT /telemetry or PUT /logs, parsed.
 
-    `api` is `telemetry` or `logs`; `fingerprint` is the whole parsed subscription: equal ones are the same subscription.
+    `api` is `telemetry` or `logs`; `fingerprint` is the whole parsed subscription: equal ones are the same subscription. `fault`
+    is the answer (status, error type, message) to a body that is no subscription, for an extension that might subscribe now.
     """
 
     call: Call
@@ -168,6 +169,7 @@ class TelemetrySubscribed:
     types: tuple[str, ...]
     schema_version: str
     fingerprint: Hashable
+    fault: tuple[int, str, str] | None = None
 
 
 @fact

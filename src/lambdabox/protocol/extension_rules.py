@@ -67,6 +67,8 @@ class ExtensionRules(InitRules):
         if self.phase is not Phase.INIT:
             message = f"{api} API subscription is closed"
             self._out.append(fx.Refuse(event.call, 403, f"{api}.SubscriptionClosed", message))
+        elif event.fault is not None:
+            self._out.append(fx.Refuse(event.call, *event.fault))
         elif former is not None and former[0] != event.api:
             error_type = "Logs.ValidationError" if is_logs else "ValidationError"
             message = "An extension subscribes to the Telemetry API or to the Logs API, not to both"

@@ -1,4 +1,8 @@
-"""The Invoke phase: an invocation goes out, its answer comes in, and everybody asks for the next event (contract 1.3-1.5, 1.8, 4.3)."""
+"""The Invoke phase: an invocation goes out, its answer comes in, and everybody asks for the next event (contract 1.3-1.5, 1.8, 4.3).
+
+Parity: a response whose body comes in pieces streams to a caller who asked for a stream, whether or not the runtime says
+`streaming`: AWS's Go client never says it.
+"""
 
 from __future__ import annotations
 
@@ -132,7 +136,7 @@ class InvokeRules(EnvironmentState):
             return
         flight.response_call = event.call
         self.runtime = RuntimeState.INVOCATION_RESPONSE
-        if event.mode is None or not flight.takes_stream:
+        if not flight.takes_stream:
             self._out.append(fx.CollectResponse(event.call))
         else:
             flight.is_stream = True

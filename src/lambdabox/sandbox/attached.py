@@ -85,6 +85,11 @@ class AttachedSandbox(Sandbox):
         return Path(tempfile.gettempdir()) if self._inner is None else self._inner.tmp
 
     @property
+    def is_frozen(self) -> bool:
+        """Whether it was told to stop them, and not to continue since."""
+        return self._stopped is not None
+
+    @property
     def holds_processes(self) -> bool:
         """Whether there is anything that freezing would stop."""
         return any(process.status is None for process in self.processes.values()) or any(
@@ -127,7 +132,7 @@ class AttachedSandbox(Sandbox):
         """What the processes wrote: name and line."""
         return [
             (process.name, line)
-            for process in self.processes.values()
+            for process in tuple(self.processes.values())  # at one stroke: from any thread
             for line in process.output.decode("utf-8", "replace").splitlines()
         ]
 

@@ -22,9 +22,11 @@ from lambdabox.protocol.runtime_api import ACCEPTED_BODY, JSON_HEADERS, RuntimeR
 from lambdabox.servers.telemetry import accept_subscription, subscription_request
 
 ERROR_BODY_MAX_BYTES = RESPONSE_MAX_BYTES
+_LOGS_API = "/2020-08-15/"  # not there where several invocations run at once
 _MODE = "lambda-runtime-function-response-mode"
 _ERROR_TYPE = "lambda-runtime-function-error-type"
 _ERROR_BODY = "lambda-runtime-function-error-body"
+_INVOCATION_ID = "lambda-runtime-invocation-id"
 
 
 async def open_runtime_api(environment: Environment, *, host: str = "127.0.0.1", port: int = 0) -> RuntimeApi:
@@ -40,12 +42,16 @@ class RuntimeApi:
     def __init__(self, environment: Environment) -> None:
         self.address = ""
         self._environment = environment
+        self._is_snap_start = environment.function.snap_start and not environment.function.is_concurrent
+        self._is_concurrent = environment.function.is_concurrent
         self._server: HttpServer | None = None
         self._routes: dict[RuntimeRequest, Callable[[Exchange, str], None]] = {
             RuntimeRequest.NEXT: self._next,
             RuntimeRequest.RESPONSE: self._response,
             RuntimeRequest.ERROR: self._error,
             RuntimeRequest.INIT_ERROR: self._init_error,
+            RuntimeRequest.RESTORE_NEXT: self._restore_next,
+            RuntimeRequest.RESTORE_ERROR: self._restore_error,
             RuntimeRequest.PING: _ping,
         }
 
@@ -66,12 +72,14 @@ class RuntimeApi:
     # -- requests -----------------------------------------------------------------------------------------------------
 
     def _application(self, exchange: Exchange) -> None:
-        route = runtime_api.route(exchange.method, exchange.path)
+        route = runtime_api.route(exchange.method, exchange.path, is_snap_start=self._is_snap_start)
         if not isinstance(route, int):
             self._routes[route.request](exchange, route.request_id)
         elif exchange.path.startswith(extensions_api.BASE):
             self._extension_request(exchange)
-        elif subscription_request(self._environment, exchange):
+        elif not (self._is_concurrent and exchange.path.startswith(_LOGS_API)) and subscription_request(
+            self._environment, exchange
+        ):
             return
         elif route == 405:
             exchange.respond(405)
@@ -79,6 +87,9 @@ class RuntimeApi:
             exchange.respond(404, (("Content-Type", "text/plain; charset=utf-8"),), b"404 page not found\n")
 
     def _next(self, exchange: Exchange, _request_id: str) -> None:
+        if self._is_concurrent and (exchange.body or not exchange.complete):
+            self.refuse(exchange, 400, "InvalidRequest", "the request must not have a body")
+            return
         exchange.on_disconnect = lambda: self._environment.handle(ev.PollAbandoned(exchange))
         self._environment.runtime_called(ev.RuntimePolledNext(exchange))
 
@@ -86,13 +97,22 @@ class RuntimeApi:
         headers = exchange.headers
         mode = headers.get(_MODE)
         content_type = headers.get("content-type", "application/octet-stream")
-        if exchange.complete and mode is None and len(exchange.body) <= RESPONSE_MAX_BYTES:
+        if exchange.complete and mode is None and not exchange.trailers and len(exchange.body) <= RESPONSE_MAX_BYTES:
             body = exchange.body
             self._environment.runtime_called(
-                ev.RuntimeResponded(exchange, request_id, body, len(body), content_type=content_type)
+                ev.RuntimeResponded(
+                    exchange,
+                    request_id,
+                    body,
+                    len(body),
+                    content_type=content_type,
+                    invocation_id=headers.get(_INVOCATION_ID),
+                )
             )
         else:
-            self._environment.runtime_called(ev.ResponseBegan(exchange, request_id, mode, content_type))
+            self._environment.runtime_called(
+                ev.ResponseBegan(exchange, request_id, mode, content_type, headers.get(_INVOCATION_ID))
+            )
 
     def collect_response(self, call: Call) -> None:
         exchange = cast("Exchange", call)
@@ -141,28 +161,44 @@ class RuntimeApi:
                 truncated=truncated,
                 error_type=error_type,
                 error_body=error_body,
+                invocation_id=exchange.headers.get(_INVOCATION_ID),
             )
         )
 
     def _error(self, exchange: Exchange, request_id: str) -> None:
         error_type = runtime_api.platform_error_type(exchange.headers.get(_ERROR_TYPE))
 
-        def done(end: BodyEnd, body: bytes, _size: int) -> None:
+        def done(end: BodyEnd, body: bytes, size: int) -> None:
             if end is BodyEnd.TRUNCATED:
                 self.refuse(exchange, 400, "TruncatedHTTPRequest", "HTTP request detected as truncated")
                 return
             payload, content_type = runtime_api.error_document(body, exchange.headers.get("content-type", ""))
-            self._environment.runtime_called(ev.RuntimeFailed(exchange, request_id, payload, content_type, error_type))
+            self._environment.runtime_called(
+                ev.RuntimeFailed(
+                    exchange, request_id, payload, content_type, error_type, size, exchange.headers.get(_INVOCATION_ID)
+                )
+            )
 
         exchange.collect(ERROR_BODY_MAX_BYTES, done)
 
     def _init_error(self, exchange: Exchange, _request_id: str) -> None:
+        self._collect_early_error(exchange, ev.RuntimeInitFailed)
+
+    def _restore_next(self, exchange: Exchange, _request_id: str) -> None:
+        exchange.on_disconnect = lambda: self._environment.handle(ev.PollAbandoned(exchange))
+        self._environment.runtime_called(ev.RuntimePolledRestore(exchange))
+
+    def _restore_error(self, exchange: Exchange, _request_id: str) -> None:
+        self._collect_early_error(exchange, ev.RuntimeRestoreFailed)
+
+    def _collect_early_error(self, exchange: Exchange, event: type[ev.RuntimeInitFailed | ev.RuntimeRestoreFailed]) -> None:
+        """An error ahead of the first event."""
         error_type = runtime_api.platform_error_type(exchange.headers.get(_ERROR_TYPE))
 
-        def done(_end: BodyEnd, body: bytes, _size: int) -> None:
+        def done(_end: BodyEnd, body: bytes, size: int) -> None:
             payload, _ = runtime_api.error_document(body, exchange.headers.get("content-type", ""))
             content_type = runtime_api.init_error_content_type(payload)
-            self._environment.runtime_called(ev.RuntimeInitFailed(exchange, payload, content_type, error_type))
+            self._environment.runtime_called(event(exchange, payload, content_type, error_type, size))
 
         exchange.collect(ERROR_BODY_MAX_BYTES, done)
 
@@ -200,8 +236,12 @@ class RuntimeApi:
 
     # -- answers ------------------------------------------------------------------------------------------------------
 
-    def answer_next(self, call: Call, invocation: Invocation, deadline_ms: int) -> None:
-        cast("Exchange", call).respond(200, runtime_api.next_headers(invocation, deadline_ms), invocation.payload)
+    def answer_next(self, call: Call, invocation: Invocation, deadline_ms: int, invocation_id: str | None = None) -> None:
+        headers = runtime_api.next_headers(invocation, deadline_ms, invocation_id)
+        cast("Exchange", call).respond(200, headers, invocation.payload)
+
+    def answer_restore(self, call: Call) -> None:
+        cast("Exchange", call).respond(200)
 
     def answer_extension_invoke(self, call: Call, invocation: Invocation, deadline_ms: int) -> None:
         headers = (*JSON_HEADERS, ("Lambda-Extension-Event-Identifier", new_identifier()))

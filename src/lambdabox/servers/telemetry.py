@@ -42,9 +42,15 @@ def _subscribe(environment: Environment, exchange: Exchange, api: str, end: Body
         return
     try:
         identifier = parse_identifier(exchange.headers)
-        subscription = parse_subscription(api, body)
     except RemoteProtocolError as error:
         exchange.respond(error.status, JSON_HEADERS, error_body(error.error_type, error.message))
+        return
+    try:
+        subscription = parse_subscription(api, body)
+    except RemoteProtocolError as error:
+        # The id and the phase come first: what is wrong with the body is said only to who may subscribe now.
+        fault = (error.status, error.error_type, error.message)
+        environment.handle(ev.TelemetrySubscribed(exchange, identifier, api, (), "", None, fault))
         return
     environment.handle(
         ev.TelemetrySubscribed(exchange, identifier, api, subscription.types, subscription.schema_version, subscription)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from lambdabox.errors import RemoteProtocolError
+from lambdabox.errors import RemoteProtocolError, UsageError
 from lambdabox.http.client import HttpClient, Response
 
 _RUNTIME = "/2018-06-01/runtime"
@@ -220,7 +220,10 @@ class ScriptedExtension(_Client):
         buffering: Mapping[str, int] | None = None,
         protocol: str = "HTTP",
     ) -> None:
-        """PUT /telemetry: deliver these types to `uri`; `buffering` has maxItems, maxBytes and timeoutMs."""
+        """PUT /telemetry: deliver these types to `uri`; `buffering` has maxItems, maxBytes and timeoutMs.
+
+        With `protocol="TCP"` the port of `uri` alone counts: `http://sandbox.localdomain:8123`, `sandbox.localdomain:8123` or `8123`.
+        """
         await self._subscribe("/2022-07-01/telemetry", uri, types, schema_version, buffering, protocol)
 
     async def subscribe_logs(
@@ -241,7 +244,9 @@ class ScriptedExtension(_Client):
         document: dict[str, Any] = {
             "schemaVersion": version,
             "types": list(types),
-            "destination": {"protocol": protocol, "URI": uri},
+            "destination": {"protocol": protocol, "URI": uri}
+            if protocol != "TCP"
+            else {"protocol": protocol, "port": _port(uri)},
         }
         if buffering is not None:
             document["buffering"] = dict(buffering)
@@ -277,6 +282,14 @@ def _body(value: Any) -> bytes:
     if isinstance(value, (bytes, bytearray)):
         return bytes(value)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _port(uri: str) -> int:
+    """The port at the end of an address. Raises UsageError."""
+    digits = uri.rstrip("/").rpartition(":")[2]
+    if not digits.isdecimal():
+        raise UsageError(f"{uri} has no port", hint='give "sandbox.localdomain:8123"')
+    return int(digits)
 
 
 def _error(error_type: str, message: str, stack_trace: Iterable[str]) -> bytes:

@@ -149,8 +149,10 @@ class ScriptedApi:
         self.environment = environment
         self.is_closed = False
 
-    def answer_next(self, call: object, invocation: Invocation, deadline_ms: int) -> None:
+    def answer_next(self, _call: object, invocation: Invocation, *_: Any) -> None:
         self.stage.running.append((self.environment, invocation))
+
+    def answer_restore(self, *_: Any) -> None: ...
 
     def answer_extension_invoke(self, *_: Any) -> None: ...
 

@@ -137,7 +137,7 @@ def test_an_unknown_id_and_a_second_answer_are_refused(pair: Any) -> None:
 
 
 def test_a_second_answer_while_the_first_is_coming_is_refused(pair: Any) -> None:
-    pair.invoke("r1")
+    pair.invoke("r1", takes_stream=False)
     assert pair.tell(ev.ResponseBegan("c", "r1")) == (fx.CollectResponse("c"),)
     assert refusal(pair, pair.tell(ev.ResponseBegan("d", "r1"))) == BAD_ID
     assert refusal(pair, pair.respond("r1", call="d")) == BAD_ID

@@ -91,12 +91,17 @@ def test_an_answer_after_next_has_no_active_id_even_while_extensions_work(new_wo
 
 @pytest.mark.parametrize("event", ["respond", "fail"])
 def test_while_a_body_is_in_flight_other_answers_are_refused(idle: Any, event: str) -> None:
-    idle.invoke()
+    idle.invoke(takes_stream=False)
     assert idle.tell(ev.ResponseBegan("slow", "r1")) == (fx.CollectResponse("slow"),)
     assert idle.one(fx.Refuse, getattr(idle, event)(call="fast")).status == 403
     assert idle.one(fx.Refuse, idle.tell(ev.ResponseBegan("fast", "r1"))).status == 403
     assert idle.one(fx.Refuse, idle.poll("hasty")).status == 403
     assert idle.one(fx.CompleteInvocation, idle.respond(call="slow")).payload == b"1"
+
+
+def test_a_body_in_pieces_streams_to_who_asked_for_a_stream_whatever_the_runtime_says(idle: Any) -> None:
+    idle.invoke(takes_stream=True)
+    assert idle.tell(ev.ResponseBegan("go", "r1")) == (fx.BeginStream("go", "r1", "application/octet-stream"),)
 
 
 def test_the_largest_response_is_accepted_and_one_byte_more_is_not(idle: Any) -> None:

@@ -98,3 +98,17 @@ def test_a_subscription_ends_with_its_init(registered: Any) -> None:
     registered.invoke()
     registered.register("outer", "INVOKE")
     assert not registered.one(fx.AcceptSubscription, registered.subscribe("outer", "platform")).is_repetition
+
+
+def test_a_faulty_subscription_is_told_its_fault_only_by_who_could_subscribe(registered: Any) -> None:
+    fault = (400, "ValidationError", "types should not be empty")
+
+    def faulty(identifier: str) -> Any:
+        return registered.tell(ev.TelemetrySubscribed("subscribe", identifier, "telemetry", (), "", None, fault))
+
+    known = registered.machine.extensions["outer"].identifier
+    assert refusal(registered, faulty(known)) == fault
+    assert refusal(registered, faulty("00000000-0000-4000-8000-000000000000"))[1] == "Extension.UnknownExtensionIdentifier"
+    registered.extension_poll("outer")
+    registered.poll()
+    assert refusal(registered, faulty(known))[1] == "Telemetry.SubscriptionClosed"
