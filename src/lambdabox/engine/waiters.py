@@ -12,6 +12,8 @@ from lambdabox.errors import UsageError, WaitTimeoutError
 WAIT_SECONDS = 5.0
 """How long a waiter waits when it is not told."""
 
+ROUNDS = 10  # how often predicates that change something are asked again at once; after that they wait for the next change
+
 Predicate = Callable[[], Any]
 """What is waited for: true when it returns, or when what it returns is awaited and gives, something true."""
 
@@ -25,11 +27,25 @@ class Waiters:
 
     def __init__(self) -> None:
         self._waiting: dict[asyncio.Future[None], Predicate | None] = {}
+        self._is_asking = False
+        self._has_changed = False
 
     def changed(self) -> None:
-        """Ask the predicates."""
-        if not self._waiting:
+        """Ask the predicates. One that changes something itself (it reads output that is logged then) does not begin this anew."""
+        self._has_changed = True
+        if self._is_asking or not self._waiting:
             return
+        self._is_asking = True
+        try:
+            for _ in range(ROUNDS):
+                if not self._has_changed:
+                    break
+                self._has_changed = False
+                self._ask()
+        finally:
+            self._is_asking = False
+
+    def _ask(self) -> None:
         for future, predicate in tuple(self._waiting.items()):
             if future.done():
                 continue

@@ -549,7 +549,11 @@ class Connection(asyncio.Protocol):
         if self._held:
             self._write_held(b"")
         if linger and not self._eof and not self._transport.is_closing():
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError:  # the peer has reset the connection, and nobody has been told yet
+                self._transport.close()
+                return
             self.update_reading()
             self._linger = self._server.loop.call_later(self._limits.linger_seconds, self._transport.close)
         else:
