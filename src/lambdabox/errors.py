@@ -291,10 +291,11 @@ class RuntimeNotFoundError(LambdaboxError):
     exit_code = 3
 
     def __init__(self, runtime: str, looked_for: Sequence[str], *, hint: str | None = None) -> None:
-        super().__init__(
-            f"nothing on this machine runs {runtime}: looked for {listed(tuple(looked_for))}",
-            hint=hint or "`lambdabox doctor` lists what this machine can run and how to get the rest",
-        )
+        if looked_for:
+            message = f"nothing on this machine runs {runtime}: looked for {listed(tuple(looked_for))}"
+        else:
+            message = f"this version of lambdabox does not run {runtime}"
+        super().__init__(message, hint=hint or "`lambdabox doctor` lists what this machine can run and how to get the rest")
         self.runtime = runtime
         self.looked_for = tuple(looked_for)
 

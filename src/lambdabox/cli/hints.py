@@ -117,6 +117,9 @@ def _missing_package(function: Function, message: str, language: str) -> str | N
             return f"a file that the handler requires is missing: {name}"
         return f"the package {name} is not in {function.code} or its layers: `npm install {name}` puts it into node_modules"
     top = name.partition(".")[0]
+    folder = function.code / top
+    if folder.is_dir() and not (folder / "__init__.py").exists():
+        return f"the folder {top} has no __init__.py, so Python takes another module named {top} for it: add {top}/__init__.py"
     chosen = _interpreter(function)
     where = f"{chosen} -m pip install {top}" if chosen else f"pip install {top}"
     return f"the interpreter that runs this function has no {top}: `{where}`, a virtual environment (.venv), or --python chooses another"

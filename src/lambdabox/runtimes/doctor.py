@@ -60,9 +60,8 @@ def _report(
         return RuntimeReport(
             identifier=identifier, is_available=True, is_exact=True, detail="the function brings its own bootstrap"
         )
-    runs_here = identifier.language in ("python", "nodejs")
     later = f"this version of lambdabox runs {', '.join(SUPPORTED_LANGUAGES)}"
-    if identifier.language not in LANGUAGES:
+    if identifier.language not in ("python", "nodejs"):
         return RuntimeReport(identifier=identifier, is_available=False, detail=later)
     try:
         found = resolve_interpreter(identifier, project=project, override=None, environ=environ, cache=cache)
@@ -70,11 +69,11 @@ def _report(
         return RuntimeReport(identifier=identifier, is_available=False, detail=error.message, get=error.hint or "")
     return RuntimeReport(
         identifier=identifier,
-        is_available=runs_here,
+        is_available=True,
         is_exact=found.warning is None,
         path=found.path,
         version=found.version_text,
-        detail=found.why if runs_here else later,
+        detail=found.why,
         get="" if found.warning is None else LANGUAGES[identifier.language].get.format(v=identifier.version),
     )
 

@@ -83,6 +83,8 @@ class LazyErrorReporter:
 
 def main(bootstrap_folder, library_folder):
     handler = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("_HANDLER", "")
+    for name in os.environ.pop("_LAMBDABOX_ALLOCATOR", "").split(","):
+        os.environ.pop(name, None)
     layers = [folder for folder in os.environ.pop("_LAMBDABOX_LAYER_PATHS", "").split(os.pathsep) if folder]
     ensure_ascii = escapes(os.environ.get("AWS_EXECUTION_ENV", ""))
     streams.write_through()
