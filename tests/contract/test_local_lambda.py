@@ -209,7 +209,7 @@ def test_an_event_that_is_not_json_is_refused(local):
 
 def test_an_interpreter_that_is_not_there_is_named(code):
     function = LocalLambda("src/app.handler", code=code, runtime="java21")
-    with function, pytest.raises(RuntimeNotFoundError, match="nothing on this machine runs java21"):
+    with function, pytest.raises(RuntimeNotFoundError, match="this version of lambdabox does not run java21"):
         function.invoke()
 
 
