@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _STATUS = {"success": InvocationStatus.SUCCESS, "error": InvocationStatus.ERROR, "timeout": InvocationStatus.TIMEOUT}
 _MEGABYTE = 1024 * 1024
-MEASURED_SECONDS = 0.005  # how old a memory figure may be: reading one costs a tenth of a warm invocation
+MEASURED_SECONDS = 0.01  # how old a memory figure may be: reading one costs a tenth of a warm invocation
 
 
 class Environment:
@@ -477,7 +477,7 @@ class Environment:
                 is_concurrent=self._is_concurrent,
             )
             self._say(record, ticket)
-        if ticket.result is not None:
+        if ticket.result is not None and ticket.on_finish is not None:
             ticket.result.report = Report(
                 duration_ms=effect.duration_ms,
                 billed_duration_ms=effect.billed_duration_ms,

@@ -86,11 +86,12 @@ def _report(record: InvocationReport) -> str:
         line += f"Restore Duration: {record.restore_duration_ms:.2f} ms\t"
     if record.billed_restore_duration_ms is not None:
         line += f"Billed Restore Duration: {record.billed_restore_duration_ms} ms\t"
-    status = _status(record.status, record.error_type)
-    if status:
-        line = line.removesuffix("\t") + status
-    trace = _trace(record.trace_id)
-    return line + "\n" + (trace + "\n" if trace else "")
+    if record.status != "success":
+        line = line.removesuffix("\t") + _status(record.status, record.error_type)
+    trace_id = record.trace_id
+    if trace_id is None or "Sampled=1" not in trace_id:
+        return f"{line}\n"
+    return f"{line}\n{_trace(trace_id)}\n"
 
 
 def _status(status: str, error_type: str | None) -> str:
