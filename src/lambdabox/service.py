@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -22,7 +22,7 @@ from lambdabox.engine.provision import Machine
 from lambdabox.engine.ticket import Ticket
 from lambdabox.errors import LambdaboxError, RequestTooLargeException, UsageError
 from lambdabox.model.function import Function
-from lambdabox.model.invocation import Invocation, InvocationResult, InvocationStatus
+from lambdabox.model.invocation import Invocation, InvocationResult
 from lambdabox.model.limits import REQUEST_MAX_BYTES
 from lambdabox.sandbox.base import SandboxBackend
 from lambdabox.servers.runtime import open_runtime_api
@@ -30,8 +30,6 @@ from lambdabox.servers.runtime import open_runtime_api
 if TYPE_CHECKING:
     from lambdabox.blocking import BlockingLambdaService
     from lambdabox.servers.invoke import InvokeApi, InvokeApiOptions
-
-RESTING = float("inf")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -298,16 +296,6 @@ def _header(value: Mapping[str, Any] | None, name: str) -> str | None:
     except (TypeError, ValueError) as error:
         raise UsageError(f"{name} is not JSON: {error}") from error
     return header_json(text, value)
-
-
-def status_of(result: InvocationResult) -> int:
-    """The exit code that a result stands for: 0, or 1 for a function error of any kind."""
-    return 0 if result.status is InvocationStatus.SUCCESS else 1
-
-
-def with_overrides(function: Function, **changes: Any) -> Function:
-    """A function with some of its configuration changed; None leaves a member as it is."""
-    return replace(function, **{key: value for key, value in changes.items() if value is not None})
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

@@ -15,7 +15,6 @@ from lambdabox.errors import InternalError, LambdaboxError, SandboxUnavailableEr
 from lambdabox.model.function import Function
 from lambdabox.model.limits import RETRY_AFTER_SECONDS
 from lambdabox.protocol.scaling import FINISHING_PATIENCE_SECONDS, Load, Placement, place
-from lambdabox.protocol.states import Phase
 from lambdabox.sandbox.base import SandboxBackend
 
 IDLE_SECONDS = 600.0
@@ -277,10 +276,6 @@ class FunctionPool:
             if timer is not None:
                 timer.cancel()
         await asyncio.gather(*(environment.kill() for environment in tuple(self.environments)))
-
-    @property
-    def is_idle(self) -> bool:
-        return all(e.machine.phase in (Phase.IDLE, Phase.DORMANT, Phase.CREATED, Phase.SNAPSHOT) for e in self.environments)
 
     def _spawn(self, coroutine: object) -> None:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(coroutine)  # type: ignore[arg-type]  # coroutines of None

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lambdabox.model.function import Function
-from lambdabox.model.limits import ENVIRONMENT_MAX_BYTES
 from lambdabox.model.runtimes import RUNTIMES
 
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -55,21 +54,10 @@ SECRET_NAME = re.compile(r"(?i)(secret|token|passw|pwd|credential|api_?key|priva
 # need to run at all on this machine. Documented in docs/environment.md.
 HOST_VARIABLES = ("SYSTEMROOT",)
 
-_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]+")
-
-
-def is_valid_name(name: str) -> bool:
-    """Whether a customer may call a variable so: a letter first, at least two characters, letters, digits and underscore."""
-    return _NAME.fullmatch(name) is not None
-
 
 def size_of(environment: Mapping[str, str]) -> int:
     """What counts towards the 4 KB limit: all keys and values together, in bytes."""
     return sum(len(key.encode()) + len(value.encode()) for key, value in environment.items())
-
-
-def exceeds_limit(environment: Mapping[str, str]) -> bool:
-    return size_of(environment) > ENVIRONMENT_MAX_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

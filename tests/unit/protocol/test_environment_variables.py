@@ -11,9 +11,7 @@ from lambdabox.model.function import Function
 from lambdabox.protocol.environment_variables import (
     RESERVED,
     Surroundings,
-    exceeds_limit,
     extension_environment,
-    is_valid_name,
     masked,
     runtime_environment,
     size_of,
@@ -158,17 +156,8 @@ def test_every_row_of_the_contracts_reserved_table(name: str) -> None:
     assert name in RESERVED
 
 
-@pytest.mark.parametrize(
-    ("name", "is_valid"), [("AB", True), ("a_1", True), ("A", False), ("1A", False), ("_A", False), ("A-B", False), ("AÄ", False)]
-)
-def test_names(name: str, is_valid: bool) -> None:
-    assert is_valid_name(name) is is_valid
-
-
-def test_four_kilobytes_of_names_and_values() -> None:
+def test_names_and_values_count_in_bytes() -> None:
     assert size_of({"Ä": "ö"}) == 4
-    assert not exceeds_limit({"A": "x" * 4095})
-    assert exceeds_limit({"A": "x" * 4096})
 
 
 def test_what_may_be_secret_is_masked() -> None:
