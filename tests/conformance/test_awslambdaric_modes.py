@@ -132,7 +132,7 @@ def handler(event, context):
         open(os.path.join(event["folder"], str(os.getpid())), "w").close()
         until = time.monotonic() + 5
         while len(os.listdir(event["folder"])) < 3 and time.monotonic() < until:
-            time.sleep(0.002)
+            time.sleep(0.002)  # in the function: it waits for the other worker's file, as functions do
     return [os.getpid(), os.getppid(), context.aws_request_id, os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]]
 """
 

@@ -127,7 +127,7 @@ def test_an_event_invocation_is_accepted_and_runs(client, tmp_path):
     uuid.UUID(answer["ResponseMetadata"]["RequestId"])
     horizon = time.monotonic() + 5
     while not here.exists() and time.monotonic() < horizon:
-        time.sleep(0.005)
+        time.sleep(0.005)  # an Event invocation tells nobody that it has run: its file is all there is to look for
     assert here.exists()
 
 
@@ -375,7 +375,7 @@ def test_a_reader_that_is_slow_slows_the_function(client, stream_function, serve
     answer = client.invoke_with_response_stream(FunctionName="stream", Payload=json.dumps({"chunks": 800}))
     messages = iter(answer["EventStream"])
     next(messages)
-    time.sleep(0.3)
+    time.sleep(0.3)  # a reader that does not read for a while is what the test is about
     page = Path("/proc/self/statm").read_text().split()[1]
     assert int(page) * 4096 < 400 << 20
     total = sum(len(m["PayloadChunk"]["Payload"]) for m in messages if "PayloadChunk" in m)

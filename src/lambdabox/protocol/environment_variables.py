@@ -57,7 +57,8 @@ HOST_VARIABLES = ("SYSTEMROOT",)
 
 def size_of(environment: Mapping[str, str]) -> int:
     """What counts towards the 4 KB limit: all keys and values together, in bytes."""
-    return sum(len(key.encode()) + len(value.encode()) for key, value in environment.items())
+    # Undecodable bytes of a shell's variable are one character each, and one byte each.
+    return sum(len(text.encode("utf-8", "surrogateescape")) for pair in environment.items() for text in pair)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

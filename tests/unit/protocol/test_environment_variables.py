@@ -158,6 +158,7 @@ def test_every_row_of_the_contracts_reserved_table(name: str) -> None:
 
 def test_names_and_values_count_in_bytes() -> None:
     assert size_of({"Ä": "ö"}) == 4
+    assert size_of({"A": "\udcff"}) == 2
 
 
 def test_what_may_be_secret_is_masked() -> None:
